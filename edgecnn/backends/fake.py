@@ -1,0 +1,51 @@
+"""A session that does as it is told, for tests of what is built on sessions: public, because users test too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn.backends.session import Arrays
+from edgecnn.core.tensors import TensorSpec
+from edgecnn.errors import InputError
+
+
+class FakeSession:
+    """Computes its output with a function, after a stated time.
+
+    Args:
+        compute: From the input array to the output array.
+        input_shape: Of the one input, ``input``, float32.
+        output_shape: Of the one output, ``output``, float32.
+        seconds: How long a ``run`` takes, slept.
+    """
+
+    def __init__(
+        self,
+        compute: Callable[[npt.NDArray[Any]], npt.NDArray[Any]],
+        input_shape: tuple[int, ...],
+        output_shape: tuple[int, ...],
+        seconds: float = 0.0,
+    ) -> None:
+        self.inputs = (TensorSpec(name="input", dtype="float32", shape=input_shape),)
+        self.outputs = (TensorSpec(name="output", dtype="float32", shape=output_shape),)
+        self.description = "fake"
+        self.closed = False
+        self._compute = compute
+        self._seconds = seconds
+
+    def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """One computation; the array belongs to the caller."""
+        if self._seconds:
+            time.sleep(self._seconds)
+        if set(feeds) != {"input"}:
+            raise InputError(f"the session's input is named input; fed were: {', '.join(sorted(feeds))}")
+        return {"output": np.asarray(self._compute(feeds["input"]), dtype=np.float32)}
+
+    def close(self) -> None:
+        """Remember that it was closed."""
+        self.closed = True

@@ -1,0 +1,84 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import onnxruntime as ort
+
+from edgecnn.backends.session import Arrays
+from edgecnn.core.tensors import TensorSpec
+from edgecnn.errors import InputError
+
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(bool)": "bool",
+}
+_ERROR_SEVERITY = 3
+
+
+class OrtSession:
+    """A session of ONNX Runtime; the arrays that ``run`` returns are new ones and belong to the caller.
+
+    Args:
+        model: The ONNX file, or its bytes.
+        threads: Threads within an operator; 0 is ONNX Runtime's own choice.
+        optimize: Whether ONNX Runtime may rewrite the graph; parity references switch it off to see each rounding.
+        profile_prefix: Where to write a trace of every operator; ``close`` ends it.
+    """
+
+    def __init__(
+        self, model: Path | bytes, *, threads: int = 0, optimize: bool = True, profile_prefix: Path | None = None
+    ) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = _ERROR_SEVERITY
+        if not optimize:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if profile_prefix is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(profile_prefix)
+        try:
+            source = str(model) if isinstance(model, Path) else model
+            self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises a dozen unrelated types here
+            name = model if isinstance(model, Path) else "in memory"
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"model {name}: ONNX Runtime cannot load it: {reason}", "check that the file is whole and valid"
+            ) from None
+        self.inputs = tuple(_spec(value) for value in self._session.get_inputs())
+        self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
+        self.description = f"ONNX Runtime {ort.__version__}, CPU"
+        self._names = [value.name for value in self.outputs]
+
+    def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """One inference; see ``Session``."""
+        outputs: list[Any] = self._session.run(self._names, dict(feeds))  # pyright: ignore[reportAssignmentType]
+        return dict(zip(self._names, outputs, strict=True))
+
+    def close(self) -> None:
+        """Release the session."""
+        del self._session
+
+    def end_profiling(self) -> list[dict[str, Any]]:
+        """Stop tracing; the trace's events in Chrome's format, durations in microseconds."""
+        path = Path(self._session.end_profiling())
+        events: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        path.unlink()
+        return events
+
+
+def _spec(value: Any) -> TensorSpec:
+    shape = tuple(size if isinstance(size, int) else str(size) for size in value.shape)
+    return TensorSpec(name=value.name, dtype=_DTYPES.get(value.type, str(value.type)), shape=shape)

@@ -1,0 +1,90 @@
+"""Will it run on that device? What can be known before there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgecnn.backends.preflight import Preflight, run_preflight
+from edgecnn.core.device import DeviceProfile
+from edgecnn.core.verdict import Finding, Verdict
+from edgecnn.graph.model import load_model
+
+# What TensorRT-RTX refuses and the device's TensorRT does not: operator, and why the compiler's word does not count.
+KNOWN_DIFFERENCES: dict[str, str] = {
+    "NonMaxSuppression": "TensorRT-RTX parses NonMaxSuppression and has no kernel for it; TensorRT has one since 8.5",
+}
+
+# From what the parser says (a part of its message) to what a user can do about it.
+_REMEDIES: tuple[tuple[str, str], ...] = (
+    (
+        "has type Int32 but must have type",
+        "store biases in float (onnxruntime's quantizer writes INT32): convert the FP32 model with edgecnn instead",
+    ),
+    ("must resolve to a build-time constant", "fold constants first: edgecnn convert does"),
+    ("No importer registered", "TensorRT does not know this operator: replace it, or cut the model before it"),
+    ("Failed to parse the ONNX model", "the file is damaged or not ONNX"),
+    ("zero point", "INT8 must be symmetric: zero points 0; convert the FP32 model with edgecnn instead"),
+)
+_GENERAL_REMEDY = "export this part of the model differently, or cut the model before it"
+
+
+def check_model(model: Path, device: DeviceProfile) -> Verdict:
+    """Check an ONNX file for a device with the board's rules and NVIDIA's own parser and compiler.
+
+    Raises:
+        InputError: The file is not a valid ONNX model.
+        EnvironmentMissing: The extra ``preflight`` is not installed.
+    """
+    graph = load_model(model).graph
+    operators = [(node.name or node.op_type, node.op_type) for node in graph]
+    rules = _board_rules(operators, device)
+    preflight = run_preflight(model, device.gpu.compute_capability)
+    findings = (*rules, *_compiler_findings(preflight, [operator for _, operator in operators]))
+    return Verdict(
+        accepted=not any(finding.severity == "error" for finding in findings),
+        device=device.name,
+        compiler=preflight.compiler,
+        engine_bytes=preflight.engine_bytes,
+        findings=findings,
+    )
+
+
+def _board_rules(operators: Sequence[tuple[str, str]], device: DeviceProfile) -> list[Finding]:
+    quantized = next((name for name, operator in operators if operator == "QuantizeLinear"), None)
+    if quantized is None or "int8" in device.precisions:
+        return []
+    return [
+        Finding(
+            rule="board/int8",
+            severity="error",
+            node=quantized,
+            message=f"{device.title} has no INT8, and TensorRT refuses a Q/DQ network there",
+            remedy="convert with --precision fp16",
+        )
+    ]
+
+
+def _compiler_findings(preflight: Preflight, operators: Sequence[str]) -> list[Finding]:
+    if preflight.parse_errors:
+        return [
+            Finding(
+                rule="compiler/parse",
+                severity="error",
+                node=f"{node} ({operator})" if node else "",
+                message=message,
+                remedy=next((remedy for part, remedy in _REMEDIES if part.lower() in message.lower()), _GENERAL_REMEDY),
+            )
+            for node, operator, message in preflight.parse_errors
+        ]
+    if not preflight.compile_error:
+        return []
+    excuse = next((text for operator, text in KNOWN_DIFFERENCES.items() if operator in operators), None)
+    if excuse is not None:
+        remedy = "nothing to do here: build on the device to be sure"
+        return [Finding(rule="compiler/known-difference", severity="info", node="", message=excuse, remedy=remedy)]
+    return [
+        Finding(
+            rule="compiler/build", severity="error", node="", message=preflight.compile_error, remedy=_GENERAL_REMEDY
+        )
+    ]

@@ -1,0 +1,161 @@
+"""From what a user names to a recipe, and from a recipe to its classes and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx_ir as ir
+
+from edgecnn.build.store import Stage, StageOutput, Store
+from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.recipe import ModelPart, Recipe, load_recipe
+from edgecnn.deploy.bundle import load_bundle
+from edgecnn.errors import InputError
+from edgecnn.graph.model import input_specs, load_model
+from edgecnn.graph.prepare import infer_shapes, run_passes
+from edgecnn.vision.images import ImageSet, open_image_set
+
+_DIGITS = "sklearn:digits/"
+
+
+def recipe_from(source: str) -> Recipe:
+    """The recipe that a source stands for.
+
+    Args:
+        source: A recipe's path or shipped name, ``torchvision:NAME[@WEIGHTS]`` or an ONNX file. For an ONNX file the
+            preprocessing of ImageNet is assumed: colour RGB, the picture stretched to the input's size.
+
+    Raises:
+        InputError: It is none of these.
+    """
+    if source.startswith("torchvision:"):
+        return _torchvision_recipe(source)
+    if assumes_preprocess(source):
+        return _onnx_recipe(Path(source))
+    return load_recipe(source)
+
+
+def assumes_preprocess(source: str) -> bool:
+    """Whether a source says nothing of its preprocessing, so that ImageNet's is assumed."""
+    return source.lower().endswith(".onnx")
+
+
+def _torchvision_recipe(source: str) -> Recipe:
+    from edgecnn.train.zoo import DEFAULT, torchvision_preprocess
+
+    name, _, weights = source.partition("@")
+    return Recipe(
+        name=name.partition(":")[2],
+        description=f"{name} of torchvision",
+        model=ModelPart(source=name, weights=weights or DEFAULT),
+        preprocess=torchvision_preprocess(name.partition(":")[2]),
+        labels="imagenet-1k",
+    )
+
+
+def _onnx_recipe(path: Path) -> Recipe:
+    model = load_model(path)
+    height, width, channels = image_size(model, path)
+    color = "gray" if channels == 1 else "rgb"
+    stem = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in path.stem.lower()).strip("._-")
+    preprocess = (
+        Preprocess(size_hw=(height, width), color=color, mean=(0.5,), std=(0.5,))
+        if channels == 1
+        else Preprocess(size_hw=(height, width), color=color)
+    )
+    return Recipe(
+        name=stem or "model",
+        description="an ONNX file without a recipe",
+        model=ModelPart(source=str(path)),
+        preprocess=preprocess,
+    )
+
+
+def image_size(model: ir.Model, path: Path) -> tuple[int, int, int]:
+    """Height, width and channels of a network's one picture input.
+
+    Raises:
+        InputError: There is not exactly one input of the form (batch, channels, height, width) with fixed sizes.
+    """
+    inputs = input_specs(model)
+    shape = inputs[0].shape if len(inputs) == 1 else ()
+    if len(shape) != 4 or not all(isinstance(size, int) for size in shape[1:]) or shape[1] not in (1, 3):
+        found = "; ".join(str(spec) for spec in inputs)
+        raise InputError(
+            f"model {path}: one input of (batch, 1 or 3 channels, height, width) is wanted, found {found}",
+            "export it with fixed sizes",
+        )
+    return int(shape[2]), int(shape[3]), int(shape[1])
+
+
+def resolve_labels(recipe: Recipe, classes: int) -> tuple[str, ...]:
+    """A name for each of the network's classes.
+
+    Raises:
+        InputError: There are more or fewer names than classes.
+    """
+    match recipe.labels:
+        case None:
+            names = tuple(str(number) for number in range(classes))
+        case "imagenet-1k":
+            from edgecnn.train.zoo import imagenet_labels
+
+            names = imagenet_labels()
+        case str(path):
+            if not Path(path).is_file():
+                raise InputError(f"labels {path}: no such file", "give a text file with a name a line")
+            names = tuple(Path(path).read_text(encoding="utf-8").split("\n"))
+            names = tuple(name.strip() for name in names if name.strip())
+        case given:
+            names = given
+    if len(names) != classes:
+        raise InputError(
+            f"recipe {recipe.name}: {len(names)} labels for a network of {classes} classes",
+            "mend labels, or num_classes",
+        )
+    return names
+
+
+def open_pictures(source: str, store: Store) -> ImageSet:
+    """A set of pictures by its path, or of the digits that come with scikit-learn.
+
+    Raises:
+        InputError: There is none.
+    """
+    if not source.startswith(_DIGITS):
+        return open_image_set(source)
+    part = source.removeprefix(_DIGITS)
+    if part not in ("train", "heldout"):
+        raise InputError(
+            f"pictures {source}: no such part", "sklearn:digits/train and sklearn:digits/heldout are there"
+        )
+    from edgecnn.train.digits import write_digits
+
+    def work(folder: Path) -> StageOutput:
+        write_digits(folder)
+        return StageOutput()
+
+    stage = Stage("digits", 1, "pictures", "digits", {}, (), ("scikit-learn", "opencv-python"))
+    return open_image_set(str(store.run(stage, work).path / part))
+
+
+def graph_of(source: str) -> ir.Model:
+    """The graph, with shapes, of an ONNX file, a bundle, or a recipe's or torchvision's network (with random weights).
+
+    Raises:
+        InputError: It is none of these.
+    """
+    path = Path(source)
+    if path.is_dir():
+        path = load_bundle(path).model
+    if path.suffix.lower() == ".onnx":
+        model = load_model(path)
+        run_passes(model, (infer_shapes,))
+        return model
+    from edgecnn.export.torch_onnx import export_module
+    from edgecnn.train.zoo import build_module
+
+    recipe = recipe_from(source)
+    if recipe.model.source.lower().endswith(".onnx"):
+        return graph_of(recipe.model.source)
+    return export_module(build_module(recipe.model), (1, recipe.preprocess.channels, *recipe.preprocess.size_hw))

@@ -1,0 +1,246 @@
+"""The stages of a conversion: each takes an artifact, makes the next, and measures how near it stayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgecnn.backends.ort import OrtSession
+from edgecnn.build.store import Stage, StageOutput, Store
+from edgecnn.core.artifact import Artifact, Parity
+from edgecnn.core.files import hash_file
+from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.progress import Progress
+from edgecnn.core.recipe import Recipe
+from edgecnn.errors import GateMissed
+from edgecnn.evaluate.accuracy import Predictions, frames_of, network_of, predict
+from edgecnn.evaluate.parity import (
+    FP16_BAR_DB,
+    FP32_BAR_DB,
+    Array,
+    Network,
+    compare,
+    require_snr,
+    synthetic_frames,
+)
+from edgecnn.graph.cast_fp16 import cast_to_fp16
+from edgecnn.graph.cleanup import clean_up
+from edgecnn.graph.model import input_specs, load_model, output_specs, save_model
+from edgecnn.graph.opset import raise_opset
+from edgecnn.graph.prepare import PREPARATION, infer_shapes, run_passes
+from edgecnn.graph.summary import count_parameters
+from edgecnn.quantize.bias_correction import correct_biases
+from edgecnn.quantize.calibrate import collect_ranges
+from edgecnn.quantize.insert import insert_qdq
+from edgecnn.quantize.place import place
+from edgecnn.quantize.schemes import Scheme
+from edgecnn.vision.images import ImageSet
+
+_GRAPH_PACKAGES = ("onnx", "onnx-ir", "onnxscript", "onnxruntime")
+# FP32 passes are exact up to rounding, which a few pictures show; precision is judged on more.
+_FP32_FRAMES = 32
+_PRECISION_FRAMES = 200
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Inputs on which a stage is compared with its parent.
+
+    Attributes:
+        paths: Pictures; none stand for synthetic inputs.
+        spec: Their preprocessing.
+        sha256: Hash of the pictures, or an empty string.
+    """
+
+    paths: tuple[Path, ...]
+    spec: Preprocess
+    sha256: str
+
+    def parity(self, reference: Network, candidate: Network, count: int) -> Parity:
+        """Compare two networks on ``count`` of the frames at most, evenly spread."""
+        shape = (1, self.spec.channels, *self.spec.size_hw)
+        if not self.paths:
+            return compare(reference, candidate, synthetic_frames(shape), "synthetic")
+        step = max(len(self.paths) // count, 1)
+        return compare(reference, candidate, frames_of(self.paths[::step][:count], self.spec), "images")
+
+
+def ort_network(model: Path) -> Network:
+    """An ONNX file as a function of one array, run as it stands."""
+    session = OrtSession(model)
+    return network_of(session.run, session.inputs[0].name, session.outputs[0].name)
+
+
+def train(recipe: Recipe, images: ImageSet, store: Store, progress: Progress) -> Artifact:
+    """Train the recipe's network; the checkpoint is its state dict."""
+    import torch
+
+    from edgecnn.train import zoo
+    from edgecnn.train.classify import train_classifier
+
+    assert recipe.train is not None
+    config = recipe.train
+
+    def work(payload: Path) -> StageOutput:
+        module = zoo.build_module(recipe.model)
+        losses = train_classifier(module, images, recipe.preprocess, config, progress)
+        torch.save(module.state_dict(), payload)
+        parameters = sum(parameter.numel() for parameter in module.parameters())
+        return StageOutput(
+            detail={"pictures": len(images), "parameters": parameters, "last_loss": round(losses[-1], 4)}
+        )
+
+    settings = {
+        "model": recipe.model.model_dump(),
+        "train": config.model_dump(),
+        "preprocess": recipe.preprocess.model_dump(),
+    }
+    stage = Stage("train", 1, "checkpoint", "checkpoint.pt", settings, (images.sha256(),), ("torch",))
+    return store.run(stage, work)
+
+
+def export(recipe: Recipe, checkpoint: Path | None, frames: Frames, store: Store) -> Artifact:
+    """Export the recipe's Torch network, with the weights of a checkpoint or those that the recipe names."""
+    import torch
+
+    from edgecnn.export.torch_onnx import OUTPUT_NAME, export_module
+    from edgecnn.train import zoo
+
+    model_part = recipe.model if checkpoint is None else recipe.model.model_copy(update={"weights": str(checkpoint)})
+    shape = (1, recipe.preprocess.channels, *recipe.preprocess.size_hw)
+
+    def work(payload: Path) -> StageOutput:
+        torch.manual_seed(0)  # weights: random is the same every time
+        module = zoo.build_module(model_part)
+        zoo.load_weights(module, model_part)
+        model = export_module(module, shape)
+        save_model(model, payload)
+
+        def reference(frame: Array) -> Array:
+            with torch.no_grad():
+                return module(torch.from_numpy(frame)).numpy()
+
+        parity = frames.parity(reference, ort_network(payload), _FP32_FRAMES)
+        require_snr(parity, FP32_BAR_DB, "export")
+        assert model.graph.outputs[0].name == OUTPUT_NAME
+        return _output(payload, parity, {})
+
+    weights = model_part.weights
+    parent = hash_file(Path(weights)) if weights is not None and Path(weights).is_file() else str(weights)
+    settings = {"model": recipe.model.model_dump(exclude={"weights"}), "shape": shape}
+    packages = ("torch", "torchvision", *_GRAPH_PACKAGES)
+    return store.run(Stage("export", 1, "onnx", "model.onnx", settings, (parent, frames.sha256), packages), work)
+
+
+def fold(source: Path, name: str, frames: Frames, store: Store) -> Artifact:
+    """Clean a graph up, fix its shapes and fold its BatchNorms."""
+
+    def work(payload: Path) -> StageOutput:
+        model = raise_opset(load_model(source))
+        counts = run_passes(model, PREPARATION)
+        save_model(model, payload)
+        parity = frames.parity(ort_network(source), ort_network(payload), _FP32_FRAMES)
+        require_snr(parity, FP32_BAR_DB, name)
+        return _output(payload, parity, counts)
+
+    return store.run(_onnx_stage("fold", {}, (hash_file(source), frames.sha256)), work)
+
+
+def cast(folded: Artifact, frames: Frames, store: Store) -> Artifact:
+    """Compute in FP16."""
+
+    def work(payload: Path) -> StageOutput:
+        model = load_model(folded.path)
+        counts = run_passes(model, (infer_shapes, cast_to_fp16, clean_up, infer_shapes))
+        save_model(model, payload)
+        parity = frames.parity(ort_network(folded.path), ort_network(payload), _PRECISION_FRAMES)
+        require_snr(parity, FP16_BAR_DB, "fp16")
+        return _output(payload, parity, counts)
+
+    return store.run(_onnx_stage("fp16", {}, (folded.sha256, frames.sha256)), work)
+
+
+def quantize(
+    folded: Artifact,
+    recipe: Recipe,
+    calibration: ImageSet,
+    scheme: Scheme,
+    frames: Frames,
+    store: Store,
+    progress: Progress,
+) -> Artifact:
+    """Compute convolutions and fully connected layers in INT8."""
+    config = recipe.quantize
+
+    def work(payload: Path) -> StageOutput:
+        model = load_model(folded.path)
+        run_passes(model, (infer_shapes,))
+        input_name = input_specs(model)[0].name
+
+        def feeds(label: str) -> Iterable[dict[str, Any]]:
+            with progress.task(label, len(calibration)) as task:
+                for frame in frames_of(calibration.paths, recipe.preprocess):
+                    yield {input_name: frame}
+                    task.advance()
+
+        placement = place(model)
+        if not placement.weights:
+            raise GateMissed(
+                f"int8: no layer can be quantized: {next(iter(placement.left_out.values()), 'none has weights')}",
+                "convert with --precision fp16",
+            )
+        ranges = collect_ranges(
+            model, (str(value.name) for value in placement.activations), feeds("calibrate ranges"), config
+        )
+        corrected = correct_biases(model, placement, ranges, feeds("correct biases"))
+        insert_qdq(model, placement, ranges, scheme)
+        run_passes(model, (clean_up, infer_shapes))
+        save_model(model, payload)
+        parity = frames.parity(ort_network(folded.path), ort_network(payload), _PRECISION_FRAMES)
+        detail = {
+            "layers in INT8": len(placement.weights),
+            "layers left in FP32": len(placement.left_out),
+            "biases corrected": corrected,
+            "calibration pictures": len(calibration),
+        }
+        return _output(payload, parity, detail)
+
+    settings = {
+        "quantize": config.model_dump(exclude={"precision"}),
+        "preprocess": recipe.preprocess.model_dump(),
+        "scheme": {"name": scheme.name, "weights_as_int8": scheme.weights_as_int8},
+    }
+    return store.run(_onnx_stage("int8", settings, (folded.sha256, calibration.sha256(), frames.sha256)), work)
+
+
+def predictions(model: Artifact, images: ImageSet, spec: Preprocess, store: Store, progress: Progress) -> Predictions:
+    """What a network names on the evaluation pictures."""
+
+    def work(payload: Path) -> StageOutput:
+        label = f"evaluate {model.manifest.stage}"
+        found = predict(ort_network(model.path), images.paths, spec, progress, label)
+        payload.write_text(found.model_dump_json(), encoding="utf-8")
+        return StageOutput(detail={"pictures": len(images)})
+
+    parents = (model.sha256, images.sha256())
+    stage = Stage(
+        "predict", 1, "record", "predictions.json", {"preprocess": spec.model_dump()}, parents, ("onnxruntime",)
+    )
+    return Predictions.model_validate_json(store.run(stage, work).path.read_text(encoding="utf-8"))
+
+
+def _output(payload: Path, parity: Parity, detail: dict[str, Any]) -> StageOutput:
+    model = load_model(payload)
+    run_passes(model, (infer_shapes,))
+    return StageOutput(
+        inputs=input_specs(model),
+        outputs=output_specs(model),
+        parity=parity,
+        detail={"parameters": count_parameters(model), **detail},
+    )
+
+
+def _onnx_stage(name: str, settings: dict[str, Any], parents: tuple[str, ...]) -> Stage:
+    return Stage(name, 1, "onnx", "model.onnx", settings, parents, _GRAPH_PACKAGES)

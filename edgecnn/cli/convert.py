@@ -1,0 +1,96 @@
+"""edgecnn convert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Optional
+
+import typer
+
+from edgecnn.cli import console
+
+
+def command(
+    source: Annotated[
+        str, typer.Argument(help="A recipe (path or name), an ONNX file, or torchvision:NAME[@weights.pth].")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", help="The bundle's folder; an older bundle there is replaced in one step.")
+    ],
+    device: Annotated[Optional[str], typer.Option("--device", help="Where it will run: see edgecnn devices.")] = None,
+    calib: Annotated[
+        Optional[str], typer.Option("--calib", help="Pictures (folder or CSV) that set the INT8 ranges.")
+    ] = None,
+    data: Annotated[Optional[str], typer.Option("--data", help="Pictures that accuracy is measured on.")] = None,
+    precision: Annotated[
+        Optional[Literal["fp32", "fp16", "int8", "auto"]],
+        typer.Option("--precision", help="auto: INT8 where it keeps the accuracy, else FP16."),
+    ] = None,
+    max_drop: Annotated[
+        Optional[float],
+        typer.Option("--max-drop", min=0, help="Top-1 lost against FP32, at most, in percentage points."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Make a bundle for a device: export, fold, quantize, check, prove.
+
+    Example: edgecnn convert digits-lenet5 --out build/digits
+    """
+    from edgecnn.build.convert import convert
+    from edgecnn.build.page import stage_row
+    from edgecnn.build.sources import assumes_preprocess, recipe_from
+    from edgecnn.build.store import Store
+    from edgecnn.cli.stage_table import print_stages
+
+    recipe = recipe_from(source)
+    parts = {
+        "target": {"device": device},
+        "data": {"calibration": calib, "evaluation": data},
+        "quantize": {"precision": precision},
+        "gates": {"max_drop": max_drop},
+    }
+    for name, given in parts.items():
+        changes = {key: value for key, value in given.items() if value is not None}
+        recipe = recipe.model_copy(update={name: getattr(recipe, name).model_copy(update=changes)})
+    assumed = assumes_preprocess(source)
+    if assumed:
+        console.say(
+            "preprocessing assumed: ImageNet's mean and std, RGB, stretched to the input; write a recipe to state it"
+        )
+    conversion = convert(recipe, out, Store(), console.TerminalProgress(), preprocess_assumed=assumed)
+    rows = [stage_row(result) for result in conversion.stages]
+    manifest = conversion.bundle.manifest
+    if as_json:
+        console.print_json(
+            {
+                "bundle": str(out),
+                "name": manifest.name,
+                "precision": manifest.precision,
+                "target": manifest.target.model_dump(),
+                "verdict": conversion.verdict.model_dump(mode="json") if conversion.verdict is not None else None,
+                "notes": list(conversion.notes),
+                "stages": [
+                    {
+                        "stage": row.name,
+                        "size_bytes": row.size_bytes,
+                        "parameters": row.parameters,
+                        "parity": result.artifact.manifest.parity.model_dump()
+                        if result.artifact.manifest.parity
+                        else None,
+                        "accuracy": result.accuracy.model_dump() if result.accuracy else None,
+                        "p50_ms": row.p50_ms,
+                        "p99_ms": row.p99_ms,
+                        "detail": result.artifact.manifest.detail,
+                    }
+                    for row, result in zip(rows, conversion.stages, strict=True)
+                ],
+            }
+        )
+        return
+    print_stages(manifest.name, rows)
+    for note in conversion.notes:
+        console.say(note)
+    verdict = conversion.verdict
+    if verdict is not None:
+        console.say(f"accepted by {verdict.compiler}, standing in for {verdict.device}")
+    console.say(f"bundle: {out}")

@@ -1,0 +1,124 @@
+"""The command ``edgecnn``: a table of commands, and what becomes of errors."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from edgecnn import __version__
+from edgecnn.cli import console
+from edgecnn.errors import EdgecnnError, EnvironmentMissing, InputError, missing_extra
+
+# In the order of the work. A module is imported when its command is called, or when --help asks for its first line.
+COMMANDS = ("train", "convert", "check", "evaluate", "run", "profile", "summary", "devices", "recipes")
+# Which extra brings a package that the base install leaves out.
+_EXTRAS = {
+    "onnx": "convert",
+    "onnx_ir": "convert",
+    "onnxscript": "convert",
+    "torch": "train",
+    "torchvision": "train",
+    "sklearn": "train",
+}
+_INTERRUPTED = 130
+_BUG = 70
+
+
+class _LazyGroup(TyperGroup):
+    """Commands from the table, with every error as one sentence and an exit code."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - its name is part of the interface
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"edgecnn.cli.{cmd_name}")
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        app.command(cmd_name)(module.command)
+        return get_command(app)
+
+    def invoke(self, ctx: Any) -> Any:
+        debug = bool(ctx.params.get("debug"))
+        try:
+            return super().invoke(ctx)
+        except EdgecnnError as error:
+            failure = error
+        except KeyboardInterrupt:
+            console.say("interrupted; what was finished is kept, and the next run goes on from there")
+            raise SystemExit(_INTERRUPTED) from None
+        except Exception as error:
+            found = _explained(error)
+            if found is None and (debug or type(error).__module__.startswith(("typer.", "click."))):
+                raise  # the command line's own machinery prints its usage errors
+            if found is None:
+                advice = "run again with edgecnn --debug and report what it prints"
+                console.fail(f"a bug in edgecnn: {type(error).__name__}: {error}", advice)
+                raise SystemExit(_BUG) from None
+            failure = found
+        if debug:
+            raise failure
+        console.fail(failure.message, failure.hint)
+        raise SystemExit(failure.exit_code)
+
+
+def _explained(error: Exception) -> EdgecnnError | None:
+    """The sentence for an error of the system or the installation that a user can mend; None for any other."""
+    if isinstance(error, ModuleNotFoundError) and (package := (error.name or "").partition(".")[0]) in _EXTRAS:
+        return missing_extra(package, _EXTRAS[package])
+    if isinstance(error, ImportError) and ".so" in str(error) and "cv2" in str(error.path or error):
+        return EnvironmentMissing(
+            f"OpenCV does not load: {error}",
+            "sudo apt-get install libgl1 libglib2.0-0, or install opencv-python-headless in place of opencv-python",
+        )
+    if not isinstance(error, OSError):
+        return None
+    where = error.filename or "the disk"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return EnvironmentMissing(
+            f"{where}: no room left on the disk", "free some, or put the cache elsewhere with EDGECNN_CACHE"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return EnvironmentMissing(f"{where}: not permitted", "choose another folder, or change its permissions")
+    if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST):
+        return InputError(f"{where}: {error.strerror}", "choose another path")
+    if error.errno == errno.EPIPE:
+        raise SystemExit(0)  # the reader of a pipe, such as head, has seen enough
+    return None
+
+
+app = typer.Typer(
+    cls=_LazyGroup,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="From a CNN to a proven deployment: train, convert, check, run and profile.",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"edgecnn {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(  # pyright: ignore[reportUnusedFunction]
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Common options."""
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app(prog_name="edgecnn")

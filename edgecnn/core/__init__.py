@@ -1,0 +1,1 @@
+"""Value types and file handling that every layer shares (numpy, pydantic and PyYAML only)."""

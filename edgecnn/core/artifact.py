@@ -1,0 +1,79 @@
+"""Artifacts: immutable files, each with a manifest: what made it from what, and how near it is to its parent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edgecnn.core.tensors import TensorSpec
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Parity(_Part):
+    """How near a stage's output is to its parent's, over the same frames."""
+
+    frames: int
+    inputs: Literal["images", "synthetic"] = Field(
+        description="synthetic: no pictures were given; smooth random frames"
+    )
+    max_abs: float = Field(description="largest difference of any output element")
+    snr_db: float = Field(description="10 log10(power of the parent's output / power of the difference), 200 at most")
+    top1_agreement: float = Field(description="part of the frames on which both name the same class")
+
+
+class Accuracy(_Part):
+    """How a network does on the evaluation pictures.
+
+    Attributes:
+        images: How many.
+        top1: Part on which the class named is the true one; none without labels.
+        top5: Part on which the true class is among the five most probable; none without labels.
+        agreement: Part on which the class named is the one that the FP32 network names.
+    """
+
+    images: int
+    top1: float | None
+    top5: float | None
+    agreement: float
+
+
+class Manifest(_Part):
+    """Identity and lineage of an artifact. Times are kept out, so equal inputs give equal manifests.
+
+    Attributes:
+        parents: SHA-256 of everything the stage read: files of earlier stages, weights, pictures.
+        detail: What the stage has to say about its work, such as the count of folded BatchNorms.
+    """
+
+    schema_version: Literal[1] = 1
+    kind: Literal["pictures", "checkpoint", "onnx", "record"]
+    sha256: str
+    size_bytes: int
+    parents: tuple[str, ...]
+    stage: str
+    stage_version: int
+    config: dict[str, Any]
+    tools: dict[str, str]
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    parity: Parity | None = None
+    detail: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file or folder in the store, and its manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def sha256(self) -> str:
+        """The content's hash, which is the artifact's identity."""
+        return self.manifest.sha256

@@ -1,0 +1,129 @@
+"""A device profile: the figures of one board that decide what runs there and how fast."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from edgecnn.core.documents import load_document
+from edgecnn.core.resources import shipped_folder, shipped_names
+from edgecnn.errors import InputError
+
+DevicePrecision = Literal["fp32", "tf32", "fp16", "bf16", "int8", "fp8", "fp4"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Gpu(_Part):
+    """The GPU at its highest clock."""
+
+    compute_capability: str = Field(pattern=r"^\d+\.\d+$", description="such as 8.7 for Orin")
+    cuda_cores: int = Field(gt=0)
+    tensor_cores: int = Field(ge=0)
+    max_mhz: float = Field(gt=0)
+    fp16_dense_tflops: float | None = Field(default=None, description="at max_mhz")
+    int8_dense_tops: float | None = Field(default=None, description="of the GPU alone, at max_mhz; none without INT8")
+    int8_sparse_tops: float | None = Field(default=None, description="with 2:4 sparsity")
+
+
+class Memory(_Part):
+    """Memory, shared between CPU and GPU."""
+
+    size_gb: float = Field(gt=0)
+    bandwidth_gb_s: float = Field(gt=0)
+
+
+class PowerMode(_Part):
+    """A mode of nvpmodel. Ids vary with the board's flash configuration: these are defaults."""
+
+    id: int = Field(ge=0)
+    name: str
+    gpu_mhz: float | None = Field(default=None, gt=0, description="the GPU's cap; none where not known")
+    tpcs: int | None = Field(default=None, gt=0, description="texture processing clusters on, 2 SMs each; none: all")
+    variant: str | None = Field(default=None, description="super: modes of the Super flash configuration")
+    default: bool = False
+
+
+class Software(_Part):
+    """One JetPack release and what it brings."""
+
+    jetpack: str
+    l4t: str
+    python: str
+    cuda: str
+    tensorrt: str
+
+
+class DeviceProfile(_Part):
+    """One board.
+
+    Attributes:
+        unverified: Places of figures, such as gpu/fp16_dense_tflops or software/7.0/tensorrt, taken from memory or from
+            one source that nobody has checked.
+    """
+
+    schema_version: Literal[1] = 1
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    title: str
+    module: str = Field(description="NVIDIA's part number, as in p3767-0003")
+    family: Literal["nano", "tx2", "xavier", "orin", "thor"]
+    gpu: Gpu
+    memory: Memory
+    dla_cores: int = Field(ge=0)
+    precisions: tuple[DevicePrecision, ...]
+    power_modes: tuple[PowerMode, ...]
+    software: tuple[Software, ...] = Field(min_length=1, description="newest last")
+    unverified: tuple[str, ...] = ()
+    notes: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DeviceProfile:
+        if sum(mode.default for mode in self.power_modes) > 1:
+            raise ValueError("at most one power mode is the default")
+        if ("int8" in self.precisions) != (self.gpu.int8_dense_tops is not None):
+            raise ValueError("int8_dense_tops stands exactly where precisions has int8")
+        for place in self.unverified:
+            self._look_up(place)
+        return self
+
+    def _look_up(self, place: str) -> object:
+        current: object = self
+        for part in place.split("/"):
+            if isinstance(current, tuple):
+                current = next((item for item in current if part in _labels(item)), None)
+            else:
+                # Fields alone: a property or a method is no figure.
+                current = getattr(current, part) if part in getattr(type(current), "model_fields", {}) else None
+            if current is None:
+                raise ValueError(f"unverified names {place}, and there is no {part}")
+        return current
+
+    @property
+    def newest(self) -> Software:
+        """The newest JetPack that runs on the board."""
+        return self.software[-1]
+
+    @property
+    def default_mode(self) -> PowerMode | None:
+        """The power mode that the board starts in, where known."""
+        return next((mode for mode in self.power_modes if mode.default), None)
+
+
+def _labels(item: object) -> tuple[str | None, str | None]:
+    return getattr(item, "name", None), getattr(item, "jetpack", None)
+
+
+def load_device(name: str) -> DeviceProfile:
+    """The profile of a shipped device by its name, or of any YAML file by its path.
+
+    Raises:
+        InputError: No such device, or its file is wrong.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else shipped_folder("devices") / f"{name}.yaml"
+    if path.parent == shipped_folder("devices") and not path.is_file():
+        raise InputError(f"device {name}: not known", f"known devices: {', '.join(shipped_names('devices'))}")
+    return load_document(path, DeviceProfile, "device")

@@ -1,0 +1,106 @@
+"""YAML documents checked against a pydantic model, with errors that name the line and the likely typo."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from edgecnn.errors import InputError
+
+_Document = TypeVar("_Document", bound=BaseModel)
+_Location = tuple[int | str, ...]
+
+
+def load_document(path: Path, model: type[_Document], kind: str) -> _Document:
+    """Read a YAML file into ``model``.
+
+    Args:
+        path: The file.
+        model: What the file must hold.
+        kind: The word for it in messages, such as ``recipe``.
+
+    Raises:
+        InputError: The file is missing, is no YAML, or does not fit the model. The message has a line for each
+            mistake, with the file's line number and, for an unknown key, the nearest known one.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{kind} {path}: no such file", "check the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{kind} {path}: cannot be read as text ({error})", "give a YAML file") from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{kind} {path}: not valid YAML: {_one_line(error)}", "mend the line it names") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{kind} {path}: expected keys and values, found {type(content).__name__}")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        lines = _line_numbers(node)
+        complaints = [_complaint(path, lines, model, detail) for detail in error.errors()]
+        raise InputError("\n".join(complaints), f"mend the {kind}; its keys are in {kind}.schema.json") from None
+
+
+def _complaint(path: Path, lines: dict[_Location, int], model: type[BaseModel], detail: Any) -> str:
+    location: _Location = detail["loc"]
+    line = next((lines[location[:end]] for end in range(len(location), -1, -1) if location[:end] in lines), 1)
+    key = ".".join(str(part) for part in location)
+    if detail["type"] == "extra_forbidden":
+        known = list(_fields_at(model, location[:-1]))
+        near = difflib.get_close_matches(str(location[-1]), known, n=1)
+        advice = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
+        return f"{path}:{line}: unknown key '{key}'; {advice}"
+    if detail["type"] == "missing":
+        return f"{path}:{line}: '{key}' is missing"
+    if not location:  # a rule of the whole document, whose input is all of it
+        return f"{path}:{line}: {detail['msg']}"
+    return f"{path}:{line}: '{key}': {detail['msg']}; found {detail['input']!r}"
+
+
+def _fields_at(model: type[BaseModel], location: _Location) -> list[str]:
+    """Names of the keys that the model allows at a location."""
+    current: Any = model
+    for part in location:
+        field = getattr(current, "model_fields", {}).get(str(part))
+        if field is None:
+            # An index into a list, or a key of a mapping: stay with the element's type, found below.
+            continue
+        current = _model_in(field.annotation)
+    return list(getattr(current, "model_fields", {}))
+
+
+def _model_in(annotation: Any) -> Any:
+    """The pydantic model inside ``X | None``, ``tuple[X, ...]`` or ``dict[str, X]``, if there is one."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _model_in(inner)) is not None), None)
+
+
+def _line_numbers(node: yaml.Node | None) -> dict[_Location, int]:
+    """The line, counted from 1, of every key and list item."""
+    lines: dict[_Location, int] = {}
+
+    def visit(current: yaml.Node | None, location: _Location) -> None:
+        if isinstance(current, yaml.MappingNode):
+            for key, value in current.value:
+                here = (*location, key.value)
+                lines[here] = key.start_mark.line + 1
+                visit(value, here)
+        elif isinstance(current, yaml.SequenceNode):
+            for index, value in enumerate(current.value):
+                lines[(*location, index)] = value.start_mark.line + 1
+                visit(value, (*location, index))
+
+    visit(node, ())
+    return lines
+
+
+def _one_line(error: yaml.YAMLError) -> str:
+    return " ".join(str(error).split())

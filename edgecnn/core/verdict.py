@@ -1,0 +1,39 @@
+"""The outcome of checking a model for a device."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Finding(BaseModel):
+    """One thing that a check has to say.
+
+    Attributes:
+        rule: A short name that stays the same over versions, such as ``compiler/parse``.
+        severity: ``error`` refuses the model; ``info`` explains the verdict.
+        node: The ONNX node, or an empty string where the whole model is meant.
+        message: What is so.
+        remedy: What to do.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule: str
+    severity: Literal["error", "info"]
+    node: str
+    message: str
+    remedy: str
+
+
+class Verdict(BaseModel):
+    """Whether a model will run on a device, as far as that can be known without it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    accepted: bool
+    device: str
+    compiler: str = Field(description="what compiled the model, and for which GPU; empty where it was not run")
+    engine_bytes: int | None = Field(description="size of the compiled engine, for the GPU named in compiler")
+    findings: tuple[Finding, ...]

@@ -1,0 +1,191 @@
+"""The bundle: a folder with the network, everything needed to run it, and the proof of how it was made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgecnn.core.artifact import Accuracy, Manifest
+from edgecnn.core.files import hash_file, install_directory, partial_name, write_text
+from edgecnn.core.frame import Image
+from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.tensors import TensorSpec
+from edgecnn.core.verdict import Verdict
+from edgecnn.errors import InputError
+from edgecnn.vision.images import read_image
+
+MODEL = "model.onnx"
+MANIFEST = "manifest.json"
+GOLDEN = "golden"
+REPORT = "report.html"
+_EXPECTED = "expected.npz"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Target(_Part):
+    """The device that a bundle was made for."""
+
+    device: str
+    compute_capability: str
+    tensorrt: str
+
+
+class StageRecord(_Part):
+    """One step of the lineage, with its figures."""
+
+    manifest: Manifest
+    accuracy: Accuracy | None = None
+
+
+class BundleManifest(_Part):
+    """manifest.json of a bundle.
+
+    Attributes:
+        files: SHA-256 of every file that the bundle's meaning depends on, by path.
+        not_checked: Why there is no verdict, or an empty string.
+    """
+
+    schema_version: Literal[1] = 1
+    kind: Literal["bundle"] = "bundle"
+    name: str
+    task: Literal["classification"]
+    precision: Literal["fp32", "fp16", "int8"]
+    target: Target
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    preprocess: Preprocess
+    preprocess_assumed: bool = Field(description="true where nobody stated the preprocessing and ImageNet's was taken")
+    labels: tuple[str, ...]
+    stages: tuple[StageRecord, ...]
+    verdict: Verdict | None
+    not_checked: str
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk, its files proven to be those that its manifest names."""
+
+    path: Path
+    manifest: BundleManifest
+
+    @property
+    def model(self) -> Path:
+        """The ONNX file that the device gets."""
+        return self.path / MODEL
+
+    def golden_frames(self) -> list[Image]:
+        """The frames whose outputs the bundle knows: uint8 BGR."""
+        return [read_image(path) for path in sorted((self.path / GOLDEN).glob("*.png"))]
+
+    def golden_outputs(self) -> list[npt.NDArray[Any]]:
+        """What the network gave for each golden frame, on ONNX Runtime's CPU backend."""
+        with np.load(self.path / GOLDEN / _EXPECTED, allow_pickle=False) as arrays:
+            return [arrays[name] for name in sorted(arrays.files)]
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a folder looks like a bundle."""
+    return (path / MANIFEST).is_file() and (path / MODEL).is_file()
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Open a bundle and check every file against its hash.
+
+    Raises:
+        InputError: It is no bundle, of another schema version, incomplete or changed.
+    """
+    if not (path / MANIFEST).is_file():
+        raise InputError(f"bundle {path}: no {MANIFEST} there", "give the folder that edgecnn convert --out wrote")
+    try:
+        manifest = BundleManifest.model_validate_json((path / MANIFEST).read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError):
+        raise InputError(
+            f"bundle {path}: {MANIFEST} is not one that this version reads", "convert the model again"
+        ) from None
+    for name, expected in manifest.files.items():
+        if not (path / name).is_file() or hash_file(path / name) != expected:
+            raise InputError(
+                f"bundle {path}: {name} is missing or was changed", "copy the bundle again, or convert the model again"
+            )
+    return Bundle(path, manifest)
+
+
+def require_bundle_path(path: Path) -> None:
+    """Refuse to write a bundle over something that is none.
+
+    Raises:
+        InputError: The path is a file, or a folder with other things in it.
+    """
+    if path.exists() and not is_bundle(path) and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"--out {path}: exists and is not a bundle", "choose a new or an empty folder")
+
+
+def write_bundle(
+    path: Path,
+    model: Path,
+    frames: Mapping[str, Image],
+    outputs: list[npt.NDArray[Any]],
+    manifest: BundleManifest,
+    report: str,
+) -> Bundle:
+    """Write a bundle in one step: the old one, or the new one, is there at any moment.
+
+    Args:
+        path: Where; an older bundle there is replaced.
+        model: The ONNX file.
+        frames: Golden frames by file name.
+        outputs: The network's output for each, in the same order.
+        manifest: Without ``files``, which is filled in here.
+        report: report.html.
+    """
+    path = path.absolute()
+    require_bundle_path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left_over(path)
+    part = partial_name(path)
+    (part / GOLDEN).mkdir(parents=True)
+    try:
+        shutil.copyfile(model, part / MODEL)
+        for name, image in frames.items():
+            cv2.imwrite(str(part / GOLDEN / name), image)
+        arrays = {f"output_{index:03d}": output for index, output in enumerate(outputs)}
+        np.savez(part / GOLDEN / _EXPECTED, allow_pickle=False, **arrays)
+        files = {str(found.relative_to(part)): hash_file(found) for found in sorted(part.rglob("*")) if found.is_file()}
+        complete = manifest.model_copy(update={"files": files})
+        write_text(part / REPORT, report)
+        write_text(part / MANIFEST, complete.model_dump_json(indent=2))
+        install_directory(part, path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return Bundle(path, complete)
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove what killed runs left beside a bundle: hidden folders whose process is gone."""
+    for found in path.parent.glob(f".{path.name}.*.part"):
+        process = found.name.removeprefix(f".{path.name}.").partition("-")[0]
+        if process.isdigit() and not _is_running(int(process)):
+            shutil.rmtree(found, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,1 @@
+"""How near two networks are, and how often one is right."""

@@ -1,0 +1,1 @@
+"""From a Torch module to ONNX."""

@@ -1,0 +1,72 @@
+"""torch.onnx's exporter, asked for a graph that nothing has been folded into yet."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import logging
+import warnings
+
+import onnx_ir as ir
+import torch
+
+from edgecnn.graph.cleanup import clean_up
+from edgecnn.graph.prepare import infer_shapes, run_passes
+
+# The oldest that the exporter writes natively; a higher one would only shut older TensorRT parsers out.
+OPSET = 18
+INPUT_NAME = "input"
+OUTPUT_NAME = "output"
+
+
+def export_module(module: torch.nn.Module, input_shape: tuple[int, ...]) -> ir.Model:
+    """Export a module in inference mode, BatchNorm still in place.
+
+    Args:
+        module: One input, one output.
+        input_shape: (1, channels, height, width), float32.
+
+    Returns:
+        A graph with the input ``input`` and the output ``output``, cleaned up.
+    """
+    module = module.eval()
+    example = torch.zeros(input_shape)
+    quiet = logging.getLogger("torch.onnx")
+    level = quiet.level
+    quiet.setLevel(logging.ERROR)
+    try:
+        # The exporter prints its progress and warns about its own deprecations.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                optimize=False,  # its optimizer folds BatchNorm: folding is a step of ours, with a figure to it
+                opset_version=OPSET,
+                input_names=[INPUT_NAME],
+                output_names=[OUTPUT_NAME],
+                verbose=False,
+            )
+    finally:
+        quiet.setLevel(level)
+    assert program is not None  # only a path to write to makes it None
+    model: ir.Model = program.model
+    _name_nodes_by_module(model)
+    run_passes(model, (clean_up, infer_shapes))
+    return model
+
+
+def _name_nodes_by_module(model: ir.Model) -> None:
+    """Name each node after the module that it came from (``features.0.0``), as a reader of the network knows it."""
+    taken: set[str] = set()
+    for node in model.graph:
+        # A list of the scopes from the whole network inwards, the operation last, as Python text.
+        scopes = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
+        name = str(scopes[-2]) if len(scopes) > 1 and scopes[-2] else str(node.name)
+        free, count = name, 1
+        while free in taken:
+            free, count = f"{name}.{count}", count + 1
+        taken.add(free)
+        node.name = free

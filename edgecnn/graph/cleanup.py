@@ -1,0 +1,54 @@
+"""Remove what does nothing: constants computed at run time, identities, dead nodes, double initializers."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import onnx_ir as ir
+import onnx_ir.passes.common as common
+from onnxscript import optimizer
+
+from edgecnn.graph.model import PassResult, constant
+
+
+def clean_up(model: ir.Model) -> PassResult:
+    """Fold constants, drop identities, dropout, dead nodes, duplicate initializers and all-zero convolution biases.
+
+    The general rewrites are onnxscript's and onnx-ir's; a zero bias is ours, because torch's exporter writes one for
+    every convolution that has none, which would count as parameters.
+    """
+    before = _fingerprint(model)
+    counts = Counter[str]()
+    optimizer.fold_constants(model)
+    counts["zero biases removed"] = _remove_zero_biases(model)
+    for step in (
+        common.InlinePass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.RemoveInitializersFromInputsPass(),
+        common.IdentityEliminationPass(),
+        common.RemoveUnusedNodesPass(),
+        common.DeduplicateInitializersPass(),
+        common.RemoveUnusedOpsetsPass(),
+    ):
+        step(model)
+    for node in model.graph:
+        node.metadata_props.clear()  # stack traces of the exporting machine
+    after = _fingerprint(model)
+    counts["nodes removed"] = max(before[0] - after[0], 0)
+    return PassResult(modified=before != after, counts=dict(counts))
+
+
+def _remove_zero_biases(model: ir.Model) -> int:
+    removed = 0
+    for node in model.graph:
+        if node.op_type in ("Conv", "ConvTranspose") and len(node.inputs) == 3:
+            bias = constant(node.inputs[2])
+            if bias is not None and not bias.any():
+                node.resize_inputs(2)
+                removed += 1
+    return removed
+
+
+def _fingerprint(model: ir.Model) -> tuple[int, tuple[str, ...], int]:
+    graph = model.graph
+    return len(graph), tuple(sorted(graph.initializers)), sum(len(node.inputs) for node in graph)

@@ -1,0 +1,130 @@
+"""Reading and writing ONNX files, and the result type of graph passes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+
+from edgecnn.core.tensors import TensorSpec
+from edgecnn.errors import InputError
+
+OLDEST_OPSET = 7
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """What a pass did.
+
+    Attributes:
+        modified: Whether the model changed.
+        counts: What was done, and what was refused and why, with how often.
+    """
+
+    modified: bool
+    counts: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+def load_model(path: Path) -> ir.Model:
+    """Read an ONNX file, with external data beside it.
+
+    Raises:
+        InputError: The file is missing, is not ONNX, is cut short, or is not valid by ONNX's own checker.
+    """
+    if not path.is_file():
+        raise InputError(f"model {path}: no such file", "check the path")
+    try:
+        proto = onnx.load(str(path))
+    except (DecodeError, UnicodeDecodeError):
+        raise InputError(
+            f"model {path}: not an ONNX file, or cut short ({path.stat().st_size} bytes)", "export or copy it again"
+        ) from None
+    except (FileNotFoundError, onnx.checker.ValidationError, ValueError) as error:
+        raise InputError(
+            f"model {path}: its external data cannot be read: {_first_line(error)}", "copy the data file along with it"
+        ) from None
+    if not proto.graph.node or not proto.opset_import:
+        raise InputError(
+            f"model {path}: not an ONNX file, or cut short: there is no graph in it", "export or copy it again"
+        )
+    opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    if opset and opset < OLDEST_OPSET:
+        raise InputError(
+            f"model {path}: opset {opset} is too old; {OLDEST_OPSET} and later are read", "export it again"
+        )
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        raise InputError(f"model {path}: not valid ONNX: {_first_line(error)}", "export or copy it again") from None
+    return ir.from_proto(proto)
+
+
+def save_model(model: ir.Model, path: Path) -> None:
+    """Check a model and write it into one file.
+
+    Raises:
+        onnx.checker.ValidationError: A pass left an invalid graph; that is a bug here.
+    """
+    proto = ir.to_proto(model)
+    onnx.checker.check_model(proto, full_check=True)
+    onnx.save(proto, str(path))
+
+
+def input_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
+    """The graph's inputs without those that are initializers."""
+    initializers = set(model.graph.initializers)
+    return tuple(_spec(value) for value in model.graph.inputs if value.name not in initializers)
+
+
+def output_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
+    """The graph's outputs."""
+    return tuple(_spec(value) for value in model.graph.outputs)
+
+
+def constant(value: ir.Value | None) -> npt.NDArray[Any] | None:
+    """The array that a value always has, or None; looks through Identity and Cast to float of a constant."""
+    if value is None:
+        return None
+    if value.const_value is not None and (producer := value.producer()) is None:
+        return None if value.is_graph_input() else value.const_value.numpy()
+    producer = value.producer()
+    if producer is None:
+        return None
+    if producer.op_type == "Constant" and (tensor := ir.convenience.get_const_tensor(value)) is not None:
+        return tensor.numpy()
+    if producer.op_type == "Identity":
+        return constant(producer.inputs[0])
+    if producer.op_type == "Cast" and producer.attributes["to"].as_int() == ir.DataType.FLOAT:
+        inner = constant(producer.inputs[0])
+        return None if inner is None else inner.astype(np.float32)
+    return None
+
+
+def add_initializer(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.Value:
+    """Register a constant under a free name that begins with ``name``."""
+    free, count = name, 1
+    while free in graph.initializers:
+        free, count = f"{name}_{count}", count + 1
+    value = ir.Value(name=free, const_value=ir.Tensor(array.copy(order="C"), name=free))
+    value.dtype = ir.DataType.from_numpy(array.dtype)
+    value.shape = ir.Shape(array.shape)
+    graph.register_initializer(value)
+    return value
+
+
+def _spec(value: ir.Value) -> TensorSpec:
+    assert value.name is not None
+    shape = () if value.shape is None else tuple(size if isinstance(size, int) else str(size) for size in value.shape)
+    dtype = value.dtype.numpy().name if value.dtype is not None else "float32"
+    return TensorSpec(name=value.name, dtype=dtype, shape=shape)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

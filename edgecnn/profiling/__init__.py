@@ -1,0 +1,1 @@
+"""Latency of a deployed model: measured, kept raw, and reported."""

@@ -1,0 +1,54 @@
+"""Ranges of a network's values over calibration pictures, collected as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgecnn.backends.ort import OrtSession
+from edgecnn.core.recipe import QuantizePart
+from edgecnn.quantize.observers import make_observer
+
+
+def collect_ranges(
+    model: ir.Model, values: Iterable[str], frames: Iterable[Mapping[str, npt.NDArray[Any]]], config: QuantizePart
+) -> dict[str, float]:
+    """Run frames through the network and observe the named values.
+
+    One frame is in memory at a time, and a histogram for each value: calibrating on more pictures takes no more memory.
+
+    Args:
+        model: FP32; left as it is.
+        values: Names of the values to observe: inputs of the graph or results within it.
+        frames: Feeds, one by one.
+        config: The observer to use.
+
+    Returns:
+        For each name, the largest absolute value that INT8 shall represent.
+    """
+    observers = {name: make_observer(config) for name in values}
+    session = OrtSession(_with_outputs(model, set(observers)))
+    try:
+        for feeds in frames:
+            results = session.run(feeds)
+            for name, observer in observers.items():
+                observer.update(feeds[name] if name in feeds else results[name])
+    finally:
+        session.close()
+    return {name: observer.range() for name, observer in observers.items()}
+
+
+def _with_outputs(model: ir.Model, names: set[str]) -> bytes:
+    """The model, serialized, with inner values as further outputs."""
+    proto = ir.to_proto(model)
+    present = {output.name for output in proto.graph.output} | {value.name for value in proto.graph.input}
+    proto.graph.output.extend(
+        ir.to_proto(value)
+        for node in model.graph
+        for value in node.outputs
+        if value.name in names and value.name not in present
+    )
+    return proto.SerializeToString()

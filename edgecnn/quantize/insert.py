@@ -1,0 +1,98 @@
+"""Write quantization into a graph as QuantizeLinear and DequantizeLinear."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgecnn.graph.model import add_initializer, constant
+from edgecnn.quantize.place import Placement
+from edgecnn.quantize.schemes import QUANT_MAX, Scheme
+
+
+def insert_qdq(model: ir.Model, placement: Placement, ranges: Mapping[str, float], scheme: Scheme) -> None:
+    """Put the pairs into the graph.
+
+    Args:
+        model: FP32; changed in place.
+        placement: Places, from ``place`` on this very model.
+        ranges: The largest absolute value for each value of ``placement.activations``, by name.
+        scheme: The target's rules.
+    """
+    graph = model.graph
+    for value, uses in placement.activations.items():
+        assert value.name is not None
+        # A tensor that was zero on every picture quantizes to zero with any scale.
+        scale = np.float32(ranges[value.name] / QUANT_MAX or 1.0)
+        restored = _insert_pair(graph, value, _scale_and_zero(graph, value.name, np.asarray(scale)), None)
+        for node, position in uses:
+            node.replace_input_with(position, restored)
+    for point in placement.weights:
+        weight = point.node.inputs[1]
+        array = constant(weight)
+        assert weight is not None
+        assert weight.name is not None
+        assert array is not None
+        scales = weight_scales(array, point.axis)
+        parameters = _scale_and_zero(graph, weight.name, scales)
+        if scheme.weights_as_int8:
+            stored = add_initializer(graph, f"{weight.name}.int8", quantize(array, scales, point.axis))
+            node = _dequantize(stored, parameters, point.axis, weight.name)
+            graph.insert_before(point.node, node)
+            restored = node.outputs[0]
+        else:
+            restored = _insert_pair(graph, weight, parameters, point.axis)
+        point.node.replace_input_with(1, restored)
+
+
+def weight_scales(weight: npt.NDArray[Any], axis: int | None) -> npt.NDArray[np.float32]:
+    """Scales that cover the largest weight: one for each channel along ``axis``, or a single one."""
+    if axis is None:
+        peaks = np.abs(weight).max(initial=0)
+    else:
+        peaks = np.abs(weight).max(axis=tuple(d for d in range(weight.ndim) if d != axis), initial=0)
+    return np.asarray(np.where(peaks > 0, peaks / QUANT_MAX, 1.0), dtype=np.float32)
+
+
+def quantize(array: npt.NDArray[Any], scales: npt.NDArray[np.float32], axis: int | None) -> npt.NDArray[np.int8]:
+    """ONNX's QuantizeLinear with zero point 0: round half to even, saturate."""
+    if axis is not None:
+        scales = scales.reshape([-1 if d == axis else 1 for d in range(array.ndim)])
+    # -128 stays unused, as TensorRT wants symmetric ranges.
+    return np.clip(np.rint(array / scales), -QUANT_MAX, QUANT_MAX).astype(np.int8)
+
+
+def _scale_and_zero(graph: ir.Graph, name: str, scale: npt.NDArray[np.float32]) -> tuple[ir.Value, ir.Value]:
+    return (
+        add_initializer(graph, f"{name}.scale", scale),
+        add_initializer(graph, f"{name}.zero_point", np.zeros(scale.shape, dtype=np.int8)),
+    )
+
+
+def _insert_pair(graph: ir.Graph, value: ir.Value, parameters: tuple[ir.Value, ir.Value], axis: int | None) -> ir.Value:
+    """Q and DQ right after what makes ``value``; the DQ's output."""
+    attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
+    quantizer = ir.Node(
+        "", "QuantizeLinear", [value, *parameters], attributes=attributes, name=f"{value.name}.quantize"
+    )
+    quantizer.outputs[0].name = f"{value.name}.quantized"
+    quantizer.outputs[0].shape, quantizer.outputs[0].dtype = value.shape, ir.DataType.INT8
+    restorer = _dequantize(quantizer.outputs[0], parameters, axis, str(value.name))
+    producer = value.producer()
+    if producer is None:
+        graph.insert_before(graph[0], [quantizer, restorer])
+    else:
+        graph.insert_after(producer, [quantizer, restorer])
+    return restorer.outputs[0]
+
+
+def _dequantize(value: ir.Value, parameters: tuple[ir.Value, ir.Value], axis: int | None, name: str) -> ir.Node:
+    attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
+    node = ir.Node("", "DequantizeLinear", [value, *parameters], attributes=attributes, name=f"{name}.dequantize")
+    node.outputs[0].name = f"{name}.dequantized"
+    node.outputs[0].shape, node.outputs[0].dtype = value.shape, ir.DataType.FLOAT
+    return node

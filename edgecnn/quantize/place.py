@@ -1,0 +1,109 @@
+"""Where Q/DQ pairs go: NVIDIA's placement rules for TensorRT's explicit quantization.
+
+Source: the section "Recommendations for placing Q/DQ" of the TensorRT developer guide. In short: quantize the inputs
+of what has weights and leave outputs alone, so that the bias, BatchNorm and activation that follow fuse into it; at a
+residual addition quantize the identity branch only, so that the addition fuses into the convolution of the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from edgecnn.graph.model import constant
+
+
+@dataclass(frozen=True)
+class WeightPoint:
+    """A weight to quantize.
+
+    Attributes:
+        node: Its layer.
+        axis: The axis of output channels, for a scale each; None for one scale.
+    """
+
+    node: ir.Node
+    axis: int | None
+
+
+@dataclass(frozen=True)
+class Placement:
+    """All places of a graph.
+
+    Attributes:
+        activations: For every value to quantize, the uses (node, input position) that take the quantized one.
+        weights: The weights to quantize.
+        left_out: Layers with weights that stay as they are: name and reason.
+    """
+
+    activations: dict[ir.Value, list[tuple[ir.Node, int]]]
+    weights: list[WeightPoint]
+    left_out: dict[str, str]
+
+
+def place(model: ir.Model) -> Placement:
+    """Choose the places."""
+    placement = Placement({}, [], {})
+    for node in model.graph:
+        if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+            continue
+        axis_or_reason = _weight_axis(node)
+        if isinstance(axis_or_reason, str):
+            placement.left_out[node.name or node.op_type] = axis_or_reason
+            continue
+        data = node.inputs[0]
+        assert data is not None
+        placement.weights.append(WeightPoint(node, axis_or_reason))
+        placement.activations.setdefault(data, []).append((node, 0))
+    for node in model.graph:
+        if node.op_type == "Add" and (position := _identity_branch(node)) is not None:
+            branch = node.inputs[position]
+            assert branch is not None
+            placement.activations.setdefault(branch, []).append((node, position))
+    return placement
+
+
+def _weight_axis(node: ir.Node) -> int | str | None:
+    """The axis of a layer's output channels (None: one scale for all), or why it is left out."""
+    weight = constant(node.inputs[1])
+    if weight is None:
+        return "its weights are computed at run time"
+    if constant(node.inputs[0]) is not None:
+        return "its input is constant"
+    if node.inputs[0] is None or node.inputs[0].dtype != ir.DataType.FLOAT:
+        return "its input is not FP32"
+    match node.op_type:
+        case "Conv":
+            groups = node.attributes["group"].as_int() if "group" in node.attributes else 1
+            per_group = (weight.shape[1], weight.shape[0] // groups)
+            if groups > 1 and per_group != (1, 1) and any(size % 4 for size in per_group):
+                return f"INT8 wants a multiple of 4 channels a group, and there are {per_group[0]} and {per_group[1]}"
+            return 0
+        case "ConvTranspose":
+            return None
+        case "Gemm":
+            if "transA" in node.attributes and node.attributes["transA"].as_int():
+                return "its input is transposed"
+            return 0 if "transB" in node.attributes and node.attributes["transB"].as_int() else 1
+        case _:
+            return 1 if weight.ndim == 2 else "its weights have more than two dimensions"
+
+
+def _identity_branch(node: ir.Node) -> int | None:
+    """Which input of a residual addition is the identity, or None where the pattern is not there.
+
+    The other input must come straight from a convolution that nobody else reads: that is what the addition fuses into.
+    Where both do (a block with a projection), the second is quantized.
+    """
+    if any(value is None or constant(value) is not None for value in node.inputs):
+        return None
+    fusable = [_is_private_convolution(value) for value in node.inputs]
+    if fusable == [True, True] or fusable == [True, False]:
+        return 1
+    return 0 if fusable == [False, True] else None
+
+
+def _is_private_convolution(value: ir.Value | None) -> bool:
+    producer = value.producer() if value is not None else None
+    return value is not None and producer is not None and producer.op_type == "Conv" and len(value.uses()) == 1

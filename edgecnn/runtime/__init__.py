@@ -1,0 +1,1 @@
+"""From a camera to results, frame by frame."""

@@ -1,0 +1,141 @@
+"""Capture, preprocess, infer, decode, sinks: the loop that runs for days."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edgecnn.backends.session import Session
+from edgecnn.core.percentiles import DurationHistogram, Percentiles
+from edgecnn.core.preprocess import Preprocess
+from edgecnn.errors import EdgecnnError
+from edgecnn.runtime.buffer import FrameBuffer
+from edgecnn.runtime.sinks.base import Sink
+from edgecnn.runtime.sources.base import FrameSource
+from edgecnn.vision.decode import decode_classification
+from edgecnn.vision.preprocess import preprocess
+
+_POLL_S = 0.1
+# A source that hangs in a driver cannot be joined; it is left behind as a daemon after this.
+_CAPTURE_END_S = 1.0
+
+
+class RunReport(BaseModel):
+    """What a run did.
+
+    Attributes:
+        frame_age: From a frame's arrival to its result.
+        stages: Time in preprocess, infer, decode and sinks.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    backend: str
+    frames_in: int = Field(description="frames that the source delivered")
+    processed: int
+    dropped: int = Field(description="frames replaced by newer ones before they were processed")
+    seconds: float
+    fps: float = Field(description="processed frames a second")
+    frame_age: Percentiles
+    stages: dict[str, Percentiles]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A report, and what ended the run if it was an error of the source."""
+
+    report: RunReport
+    failure: EdgecnnError | None
+
+
+def run_pipeline(
+    source: FrameSource,
+    session: Session,
+    spec: Preprocess,
+    labels: tuple[str, ...],
+    sinks: Sequence[Sink],
+    stop: threading.Event,
+    *,
+    max_frames: int | None = None,
+    duration_s: float | None = None,
+) -> RunResult:
+    """Process frames until the source ends, a limit is reached or ``stop`` is set.
+
+    A live source drops frames that came while the network was busy; of a file every frame is processed, in order.
+
+    Args:
+        source: Open; captured from in a thread of its own.
+        session: Runs in the calling thread.
+        spec: Preprocessing.
+        labels: Names of the classes.
+        sinks: Get every result, in the calling thread; the caller closes them.
+        stop: Ends the run when set.
+        max_frames: Process so many at most.
+        duration_s: Run for so long at most.
+    """
+    buffer = FrameBuffer("latest" if source.live else "wait")
+    failures: list[EdgecnnError | BaseException] = []
+    capture = threading.Thread(target=_capture, args=(source, buffer, failures), name="capture", daemon=True)
+    times = {name: DurationHistogram() for name in ("preprocess", "infer", "decode", "sinks")}
+    age = DurationHistogram()
+    processed = 0
+    input_name, output_name = session.inputs[0].name, session.outputs[0].name
+    begin = time.monotonic()
+    capture.start()
+    try:
+        while not (stop.is_set() or buffer.finished or processed == max_frames):
+            if duration_s is not None and time.monotonic() - begin >= duration_s:
+                break
+            frame = buffer.take(_POLL_S)
+            if frame is None:
+                continue
+            taken = time.monotonic_ns()
+            network_input = preprocess(frame.image, spec)
+            prepared = time.monotonic_ns()
+            output = session.run({input_name: network_input})[output_name]
+            inferred = time.monotonic_ns()
+            result = decode_classification(output, labels)
+            decoded = time.monotonic_ns()
+            for sink in sinks:
+                sink.write(frame, result, decoded - frame.captured_ns)
+            finished = time.monotonic_ns()
+            processed += 1
+            age.record(decoded - frame.captured_ns)
+            marks = (taken, prepared, inferred, decoded, finished)
+            for histogram, start, end in zip(times.values(), marks, marks[1:], strict=False):
+                histogram.record(end - start)
+    finally:
+        buffer.close()
+        capture.join(_CAPTURE_END_S)
+    seconds = time.monotonic() - begin
+    report = RunReport(
+        source=source.name,
+        backend=session.description,
+        frames_in=buffer.received,
+        processed=processed,
+        dropped=buffer.dropped,
+        seconds=seconds,
+        fps=processed / seconds if seconds else 0.0,
+        frame_age=age.summary(),
+        stages={name: histogram.summary() for name, histogram in times.items()},
+    )
+    failure = failures[0] if failures else None
+    if failure is not None and not isinstance(failure, EdgecnnError):
+        raise failure
+    return RunResult(report, failure)
+
+
+def _capture(source: FrameSource, buffer: FrameBuffer, failures: list[EdgecnnError | BaseException]) -> None:
+    try:
+        for frame in source:
+            if not buffer.put(frame):
+                return
+    except BaseException as error:
+        failures.append(error)  # raised, or reported, in the thread that runs the pipeline
+    finally:
+        buffer.close()

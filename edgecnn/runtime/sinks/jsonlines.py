@@ -1,0 +1,39 @@
+"""Results as JSON, a line each."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from edgecnn.core.frame import Classification, Frame
+
+
+class JsonLinesSink:
+    """Appends a line for each frame to a file, readable at once: ``tail -f`` follows it.
+
+    ``{"frame": 12, "time": 17640000.123, "age_ms": 3.2, "classes": [{"class": 7, "label": "x", "probability": 1.0}]}``;
+    ``time`` is the frame's arrival in seconds since 1970 (UTC).
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = path.open("a", encoding="utf-8", buffering=1)
+        self._epoch_ns = time.time_ns() - time.monotonic_ns()
+
+    def write(self, frame: Frame, result: Classification, age_ns: int) -> None:
+        """See ``Sink.write``."""
+        event = {
+            "frame": frame.index,
+            "time": round((self._epoch_ns + frame.captured_ns) / 1e9, 3),
+            "age_ms": round(age_ns / 1e6, 3),
+            "classes": [
+                {"class": number, "label": label, "probability": round(probability, 4)}
+                for number, label, probability in zip(result.classes, result.labels, result.probabilities, strict=True)
+            ],
+        }
+        self._stream.write(json.dumps(event, ensure_ascii=False) + "\n")
+
+    def close(self) -> None:
+        """See ``Sink.close``."""
+        self._stream.close()

@@ -1,0 +1,1 @@
+"""Networks in Torch: where they come from and how they learn."""

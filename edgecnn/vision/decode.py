@@ -1,0 +1,34 @@
+"""From a network's raw output to what a person wants to know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn.core.frame import Classification
+
+
+def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Probabilities over the last axis, in float64."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    exponents = np.exp(shifted)
+    return exponents / exponents.sum(axis=-1, keepdims=True)
+
+
+def decode_classification(logits: npt.NDArray[Any], labels: tuple[str, ...], top: int = 5) -> Classification:
+    """The ``top`` most probable classes of one picture.
+
+    Args:
+        logits: (1, classes) or (classes,): what comes before softmax.
+        labels: A name for each class.
+        top: How many.
+    """
+    probabilities = softmax(logits.reshape(-1))
+    order = np.argsort(-probabilities, kind="stable")[: min(top, probabilities.size)]
+    return Classification(
+        classes=tuple(int(index) for index in order),
+        probabilities=tuple(float(probabilities[index]) for index in order),
+        labels=tuple(labels[index] for index in order),
+    )

@@ -1,0 +1,43 @@
+"""Results drawn onto frames."""
+
+from __future__ import annotations
+
+import cv2
+
+from edgecnn.core.frame import Classification, Image
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_LINES = 3
+
+
+def draw_classification(image: Image, result: Classification, status: str) -> Image:
+    """A copy of the frame with the best classes on a dark strip below it.
+
+    Args:
+        image: uint8 BGR (height, width, 3).
+        result: What to name; its first three classes are shown, each with a bar as long as it is probable.
+        status: A short line for the right end, such as the frame's age.
+
+    Returns:
+        uint8 BGR, of the same width and a strip taller; both sides even, as video encoders want them.
+    """
+    width = max(image.shape[1], 240)
+    width += width % 2
+    line = max(18, width // 24)
+    strip = line * (_LINES + 1) + 8
+    strip += (image.shape[0] + strip) % 2
+    canvas = cv2.copyMakeBorder(image, 0, strip, 0, width - image.shape[1], cv2.BORDER_CONSTANT, value=(24, 24, 24))
+    scale = line / 32
+    for row, (label, probability) in enumerate(zip(result.labels[:_LINES], result.probabilities, strict=False)):
+        top = image.shape[0] + 4 + row * line
+        color = (120, 220, 120) if row == 0 else (150, 150, 150)
+        cv2.rectangle(canvas, (8, top + 3), (8 + int((width - 16) * probability), top + line - 3), _dim(color), -1)
+        cv2.putText(
+            canvas, f"{label}  {probability:.0%}", (14, top + line - 6), _FONT, scale, (240, 240, 240), 1, cv2.LINE_AA
+        )
+    cv2.putText(canvas, status, (14, canvas.shape[0] - 8), _FONT, scale * 0.9, (150, 150, 150), 1, cv2.LINE_AA)
+    return canvas  # type: ignore[return-value]
+
+
+def _dim(color: tuple[int, int, int]) -> tuple[int, int, int]:
+    return (color[0] // 3, color[1] // 3, color[2] // 3)

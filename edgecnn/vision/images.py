@@ -1,0 +1,165 @@
+"""Sets of pictures on disk, with labels where the layout gives them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgecnn.core.files import hash_file
+from edgecnn.core.frame import Image
+from edgecnn.errors import InputError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Pictures in a fixed order.
+
+    Attributes:
+        name: Where they came from, for messages.
+        paths: The files.
+        labels: A class number for each file; none for unlabelled pictures.
+        classes: Names of the classes that the layout names, in order of their numbers; empty where it names none.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    labels: tuple[int, ...] | None
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def spread(self, count: int) -> ImageSet:
+        """At most ``count`` pictures, evenly spread over the set, so that sorted classes are all met."""
+        if count >= len(self):
+            return self
+        chosen = [index * len(self) // count for index in range(count)]
+        return replace(
+            self,
+            paths=tuple(self.paths[index] for index in chosen),
+            labels=tuple(self.labels[index] for index in chosen) if self.labels is not None else None,
+        )
+
+    def sha256(self) -> str:
+        """Hash of the pictures' contents and labels; a renamed file leaves it as it was."""
+        digest = hashlib.sha256()
+        for index, path in enumerate(self.paths):
+            digest.update(hash_file(path).encode())
+            digest.update(str(self.labels[index] if self.labels is not None else None).encode())
+        return digest.hexdigest()
+
+    def labelled_for(self, names: tuple[str, ...]) -> ImageSet:
+        """The set with the class numbers of a network whose classes have these names.
+
+        Class folders are matched by name where all their names are the network's; else by their sorted order,
+        if there are as many folders as classes.
+
+        Raises:
+            InputError: There are no labels, or neither rule holds.
+        """
+        if self.labels is None:
+            raise InputError(
+                f"{self.name}: the pictures have no labels, and accuracy needs them",
+                "put each class into a folder of its own, or give a CSV file with the columns path and label",
+            )
+        if not self.classes:
+            if max(self.labels) >= len(names):
+                raise InputError(
+                    f"{self.name}: label {max(self.labels)} found, but the network has {len(names)} classes"
+                )
+            return self
+        numbers = {name: number for number, name in enumerate(names)}
+        if all(name in numbers for name in self.classes):
+            return replace(self, labels=tuple(numbers[self.classes[label]] for label in self.labels), classes=names)
+        if len(self.classes) == len(names):
+            return replace(self, classes=names)
+        unknown = next(name for name in self.classes if name not in numbers)
+        raise InputError(
+            f"{self.name}: {len(self.classes)} classes, among them '{unknown}', do not fit the network's {len(names)}",
+            "name the folders as the network's labels, or give a CSV file with class numbers",
+        )
+
+
+def open_image_set(source: str) -> ImageSet:
+    """Find the pictures of a folder or a CSV file.
+
+    A folder with sub-folders is one class a sub-folder, in sorted order; a flat folder has no labels. A CSV file
+    has a header with the column ``path`` (relative to the file) and, where there are labels, ``label``: a class
+    number or a name.
+
+    Raises:
+        InputError: Nothing there, or no pictures in it.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return _open_folder(path)
+    if path.is_file() and path.suffix.lower() == ".csv":
+        return _open_csv(path)
+    raise InputError(f"pictures {source}: no such folder or CSV file", "give a folder of pictures")
+
+
+def _open_folder(folder: Path) -> ImageSet:
+    flat = _pictures_in(folder)
+    if flat:
+        return ImageSet(str(folder), tuple(flat), None, ())
+    paths: list[Path] = []
+    labels: list[int] = []
+    folders = [
+        (found.name, pictures)
+        for found in sorted(folder.iterdir())
+        if found.is_dir() and (pictures := _pictures_in(found))
+    ]
+    for label, (_, pictures) in enumerate(folders):
+        paths += pictures
+        labels += [label] * len(pictures)
+    if not paths:
+        raise InputError(f"pictures {folder}: the folder has no pictures", f"looked for {', '.join(sorted(SUFFIXES))}")
+    return ImageSet(str(folder), tuple(paths), tuple(labels), tuple(name for name, _ in folders))
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def _open_csv(path: Path) -> ImageSet:
+    with path.open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        columns = reader.fieldnames or []
+        if "path" not in columns:
+            raise InputError(f"pictures {path}: the first line must name the column path; found {', '.join(columns)}")
+        rows = list(reader)
+    if not rows:
+        raise InputError(f"pictures {path}: the file lists no pictures")
+    paths = tuple(path.parent / row["path"] for row in rows)
+    missing = next((found for found in paths if not found.is_file()), None)
+    if missing is not None:
+        raise InputError(f"pictures {path}: {missing} is listed and does not exist")
+    if "label" not in columns:
+        return ImageSet(str(path), paths, None, ())
+    texts = [row["label"].strip() for row in rows]
+    if all(text.isdigit() for text in texts):
+        return ImageSet(str(path), paths, tuple(int(text) for text in texts), ())
+    classes = tuple(sorted(set(texts)))
+    return ImageSet(str(path), paths, tuple(classes.index(text) for text in texts), classes)
+
+
+def read_image(path: Path) -> Image:
+    """Read a picture as uint8 BGR (height, width, 3), turned as its EXIF orientation says.
+
+    Raises:
+        InputError: It cannot be decoded.
+    """
+    data = np.fromfile(path, dtype=np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if image is None:
+        raise InputError(
+            f"picture {path}: cannot be decoded ({data.size} bytes)", "repair the file or take it out of the folder"
+        )
+    return image.astype(np.uint8, copy=False)

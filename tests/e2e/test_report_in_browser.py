@@ -1,0 +1,217 @@
+"""The HTML reports as a browser draws them from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgecnn.profiling.records import LayerTime
+from edgecnn.profiling.report.convert_page import ConversionPage, StageRow, render_conversion
+from edgecnn.profiling.report.profile_page import render_profile
+
+FRAMES = 20_000
+MODE_MS = 5.0
+
+# For each column of a chart's plot area: where it is on the x scale, the mean place on the y scale of the pixels that
+# have the series' colour, and how many these are. Grid, labels and the pale fills (low alpha) do not count. Pixels are
+# read from a copy: Chromium logs a warning when a canvas made for drawing is read often, and the log has to stay empty.
+COLUMNS = """
+const { chart } = document.getElementById(arguments[0]);
+const { ctx, bbox } = chart;
+const copy = new OffscreenCanvas(bbox.width, bbox.height).getContext("2d", { willReadFrequently: true });
+copy.drawImage(ctx.canvas, -bbox.left, -bbox.top);
+const { data, width, height } = copy.getImageData(0, 0, bbox.width, bbox.height);
+const colour = getComputedStyle(document.documentElement).getPropertyValue(arguments[1]);
+const wanted = colour.match(/[0-9a-f]{2}/g).map((pair) => parseInt(pair, 16));
+const columns = [];
+for (let x = 0; x < width; x++) {
+  let [count, sum] = [0, 0];
+  for (let y = 0; y < height; y++) {
+    const at = 4 * (y * width + x);
+    if (data[at + 3] > 150 && wanted.every((value, channel) => Math.abs(data[at + channel] - value) < 12)) {
+      count += 1;
+      sum += y;
+    }
+  }
+  const middle = chart.posToVal((sum / count + 0.5) / devicePixelRatio, "y");
+  columns.push([chart.posToVal((x + 0.5) / devicePixelRatio, "x"), count ? middle : -1, count]);
+}
+return columns;
+"""
+COLOURS = {"histogram": "--accent-2", "ecdf": "--accent", "timeline": "--accent"}
+
+
+@pytest.fixture
+def total_ms() -> np.ndarray:
+    """Frame to result, ms: a sharp mode at 5 ms on a broad, lopsided rest, and a slow tail."""
+    draw = np.random.default_rng(7)
+    samples = np.concatenate([draw.laplace(MODE_MS, 0.06, FRAMES * 6 // 10), draw.uniform(4.5, 7.5, FRAMES * 4 // 10)])
+    samples[draw.choice(FRAMES, 60, replace=False)] += 30
+    return draw.permutation(samples)
+
+
+@pytest.fixture
+def opened(browser: Any, profile_of: Any, total_ms: np.ndarray, tmp_path: Path) -> Any:
+    """A browser that shows the profile of ``total_ms``."""
+    _open(browser, tmp_path, render_profile(profile_of((total_ms * 1e6).astype(int).tolist())))
+    yield browser
+    _assert_no_complaints(browser)
+
+
+def _open(browser: Any, folder: Path, page: str) -> None:
+    path = folder / "page.html"
+    path.write_text(page, encoding="utf-8")
+    browser.get(path.as_uri())
+
+
+def _columns(browser: Any, chart: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the columns that hold the series' colour: place on x, mean place on y, and the number of pixels."""
+    columns = np.array(browser.execute_script(COLUMNS, chart, COLOURS[chart]))
+    found = columns[:, 2] > 0
+    # A plot squeezed to nothing would pass the comparisons below.
+    assert len(columns) > 200, chart
+    # The bars stop where the bulk does; the lines go from edge to edge.
+    assert found.mean() > (0.4 if chart == "histogram" else 0.95), chart
+    return tuple(columns[found].T)
+
+
+def _assert_drawn(browser: Any, total_ms: np.ndarray) -> None:
+    """All three charts show ``total_ms``, judged by the pixels alone."""
+    edges = browser.execute_script("return document.getElementById('histogram').chart.data[0]")
+    latency, _, pixels = _columns(browser, "histogram")
+    tallest = latency[pixels == pixels.max()].mean()
+    assert abs(tallest - MODE_MS) <= edges[1] - edges[0]
+
+    latency, percent, _ = _columns(browser, "ecdf")
+    true = 100 * np.searchsorted(np.sort(total_ms), latency) / len(total_ms)
+    assert np.median(np.abs(percent - true)) < 1.5
+
+    _, middle, _ = _columns(browser, "timeline")
+    assert np.median(middle) == pytest.approx(np.median(total_ms), rel=0.02)
+
+
+def _assert_no_complaints(browser: Any) -> None:
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)") == []
+
+
+def _set_width(browser: Any, width: int) -> None:
+    metrics = {"width": width, "height": 740, "deviceScaleFactor": 2, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def _set_scheme(browser: Any, scheme: str) -> None:
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+
+def _wait_for(browser: Any, condition: str) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(browser, 5).until(lambda driver: driver.execute_script(f"return {condition}"))
+
+
+def test_charts_and_tiles_show_the_samples(opened, total_ms):
+    _assert_drawn(opened, total_ms)
+    tiles = {
+        tile.get_attribute("data-figure"): tile.find_element("class name", "value").text
+        for tile in opened.find_elements("class name", "tile")
+    }
+    ordered = np.sort((total_ms * 1e6).astype(int)) / 1e6
+    ranks = {"p50": 10_000, "p90": 18_000, "p99": 19_800, "p99.9": 19_980, "max": 20_000}
+    assert {name: float(tiles[name]) for name in ranks} == {
+        name: float(f"{ordered[rank - 1]:.3g}") for name, rank in ranks.items()
+    }
+    assert float(tiles["throughput"]) == float(f"{1000 / ordered.mean():.3g}")
+
+
+def test_a_pointer_reads_the_charts(opened):
+    from selenium.webdriver import ActionChains
+
+    expected = {"histogram": r"ms: [\d,]+ frames", "ecdf": r"% within", "timeline": r"^frames .* median"}
+    for name, pattern in expected.items():
+        chart = opened.find_element("id", name)
+        opened.execute_script("arguments[0].scrollIntoView({ block: 'center' })", chart)
+        ActionChains(opened).move_to_element(chart).perform()
+        _wait_for(opened, f"/{pattern}/.test(document.getElementById('{name}-readout').textContent)")
+
+
+def test_nothing_overflows_a_phone_and_charts_follow_the_width(opened, total_ms):
+    _set_width(opened, 360)
+    _wait_for(opened, "document.getElementById('timeline').chart.width <= 340")
+    assert opened.execute_script("return document.documentElement.scrollWidth") <= 360
+    opened.execute_script("document.querySelector('details').open = true")
+    assert opened.execute_script("return document.documentElement.scrollWidth") <= 360
+    _assert_drawn(opened, total_ms)
+
+
+def test_a_dark_scheme_turns_page_and_charts_dark(opened, total_ms):
+    background = "getComputedStyle(document.body).backgroundColor"
+    bar_colour = "document.getElementById('histogram').chart.series[1].fill()"
+    wanted = "getComputedStyle(document.documentElement).getPropertyValue('--accent-2').trim()"
+    seen = {}
+    for scheme in ("light", "dark"):
+        _set_scheme(opened, scheme)
+        _wait_for(opened, f"matchMedia('(prefers-color-scheme: {scheme})').matches && {bar_colour} === {wanted}")
+        _assert_drawn(opened, total_ms)
+        seen[scheme] = opened.execute_script(f"return [{background}, {bar_colour}]")
+    assert seen["light"][0] == "rgb(255, 255, 255)"
+    assert all(light != dark for light, dark in zip(seen["light"], seen["dark"], strict=True))
+
+
+def test_paper_gets_light_charts(opened):
+    _set_scheme(opened, "dark")
+    opened.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert opened.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert opened.execute_script("return document.getElementById('timeline').chart.width") == 680
+    opened.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert opened.execute_script("return getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+
+
+def test_markup_in_names_stays_text(browser, profile_of, tmp_path):
+    name = "</script><img id=injected src=x onerror=alert(1)><b>x"
+    layer = LayerTime(name=name, op_type="Conv", calls=1, mean_ns=1.0, part=1.0)
+    _open(browser, tmp_path, render_profile(profile_of([3_000_000] * 9, bundle=name, layers=(layer,))))
+    assert browser.find_element("tag name", "h1").text == name
+    assert browser.find_element("class name", "layer").text == name
+    assert browser.find_elements("id", "injected") == []
+    assert browser.title.startswith(name)
+    _assert_no_complaints(browser)
+
+
+def test_a_million_samples_open_within_2_seconds(browser, profile_of, tmp_path):
+    samples = np.random.default_rng(8).lognormal(np.log(3), 0.1, 1_000_000)
+    _open(browser, tmp_path, render_profile(profile_of((samples * 1e6).astype(int).tolist())))
+    loads = []
+    for _ in range(3):
+        browser.refresh()
+        loads.append(browser.execute_script("return performance.getEntriesByType('navigation')[0].loadEventEnd"))
+    # The best of three: this is about the page, not about what else the machine is doing.
+    assert 0 < min(loads) < 2000
+    _, middle, _ = _columns(browser, "timeline")
+    assert np.median(middle) == pytest.approx(3, rel=0.02)
+    _assert_no_complaints(browser)
+
+
+def test_bars_of_a_conversion_are_as_long_as_their_figures(browser, tmp_path):
+    stages = (
+        StageRow("fp32", "ONNX", 22_000_000, 5_480_000, "", 0.9432, 12.0, 16.0),
+        StageRow("simplified-and-folded", "", 11_000_000, 5_470_000, "131 dB", 0.9432, 8.0, None),
+        StageRow("int8", "QDQ", 5_500_000, None, "57.1 dB, 99.4% same class", 0.9397, 4.0, 5.0),
+    )
+    page = ConversionPage("leaves", "orin-nano", "Passed.", stages, (("Labels", "38"),), (("info", "conv", "none"),))
+    _open(browser, tmp_path, render_conversion(page))
+    _set_width(browser, 360)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
+    widths = "return [...document.querySelectorAll(arguments[0])].map((fill) => fill.getBoundingClientRect().width)"
+    sizes, p50 = (
+        np.array(browser.execute_script(widths, f"figure:nth-child({nth}) .fill:not(.pale)")) for nth in (1, 2)
+    )
+    p99 = np.array(browser.execute_script(widths, ".fill.pale"))
+    assert sizes / sizes[0] == pytest.approx([1, 0.5, 0.25], abs=0.01)
+    assert p50 / p99[0] == pytest.approx([0.75, 0.5, 0.25], abs=0.01)
+    assert p99 / p99[0] == pytest.approx([1, 0.5, 5 / 16], abs=0.01)
+    _assert_no_complaints(browser)
