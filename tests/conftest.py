@@ -1,4 +1,4 @@
-"""What tests of several kinds share: profiles with chosen latencies, and a browser."""
+"""What tests of several kinds share: profiles with chosen latencies, small networks, and a browser."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from edgecnn.profiling.records import Environment, LayerTime, Profile
 
 ProfileOf = Callable[..., Profile]
+GraphOf = Callable[..., Any]
+OutputsOf = Callable[..., dict[str, npt.NDArray[Any]]]
 
 _BROWSER_FLAGS = (
     "--headless=new",
@@ -70,6 +74,67 @@ def profile_of() -> ProfileOf:
         return Profile(**(fields | changes))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def averaging_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX file from ``input``, float32 (1, 3, 8, 8), to ``output``, (1, 3): twice each channel's mean."""
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'edgecnn[convert]'")
+    make, kind = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        make.make_node("GlobalAveragePool", ["input"], ["means"], name="average"),
+        make.make_node("Flatten", ["means"], ["flat"], name="flatten"),
+        make.make_node("Mul", ["flat", "two"], ["output"], name="double"),
+    ]
+    graph = make.make_graph(
+        nodes,
+        "averaging",
+        [make.make_tensor_value_info("input", kind, [1, 3, 8, 8])],
+        [make.make_tensor_value_info("output", kind, [1, 3])],
+        [make.make_tensor("two", kind, [1], [2.0])],
+    )
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path_factory.mktemp("averaging") / "model.onnx"
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def graph_of() -> GraphOf:
+    """A maker of onnx-ir models from ONNX's text form, with the named arrays as weights, and with shapes inferred.
+
+    The text is one of a graph: ``net (float[1, 3] x) => (float[1, 3] y) { y = Add(x, w) }``.
+    """
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'edgecnn[convert]'")
+    import onnx_ir
+
+    from edgecnn.graph.prepare import infer_shapes
+
+    def make(text: str, opset: int = 18, **weights: Any) -> Any:
+        proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": {opset}]>\n{text}')
+        for name, array in weights.items():
+            proto.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array), name))
+        model = onnx_ir.from_proto(proto)
+        infer_shapes(model)
+        return model
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def outputs_of() -> OutputsOf:
+    """Runs an onnx-ir model, which onnx must find valid, in ONNX Runtime as it stands: arrays by output name."""
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'edgecnn[convert]'")
+    import onnx_ir
+
+    from edgecnn.backends.ort import OrtSession
+
+    def run(model: Any, **feeds: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        proto = onnx_ir.to_proto(model)
+        onnx.checker.check_model(proto, full_check=True)
+        return OrtSession(proto.SerializeToString(), threads=1, optimize=False).run(feeds)
+
+    return run
 
 
 @pytest.fixture

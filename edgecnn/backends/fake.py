@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.backends.session import Arrays
+from edgecnn.backends.session import Arrays, require_feeds
 from edgecnn.core.tensors import TensorSpec
-from edgecnn.errors import InputError
 
 
 class FakeSession:
@@ -40,12 +39,13 @@ class FakeSession:
 
     def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """One computation; the array belongs to the caller."""
+        if self.closed:
+            raise RuntimeError("the session is closed")
+        require_feeds(feeds, self.inputs)
         if self._seconds:
             time.sleep(self._seconds)
-        if set(feeds) != {"input"}:
-            raise InputError(f"the session's input is named input; fed were: {', '.join(sorted(feeds))}")
-        return {"output": np.asarray(self._compute(feeds["input"]), dtype=np.float32)}
+        return {"output": np.array(self._compute(feeds["input"]), dtype=np.float32)}
 
     def close(self) -> None:
-        """Remember that it was closed."""
+        """Refuse to run from now on."""
         self.closed = True

@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 import onnxruntime as ort
 
-from edgecnn.backends.session import Arrays
+from edgecnn.backends.session import Arrays, require_feeds
 from edgecnn.core.tensors import TensorSpec
 from edgecnn.errors import InputError
 
@@ -19,7 +19,11 @@ _DTYPES = {
     "tensor(float16)": "float16",
     "tensor(double)": "float64",
     "tensor(uint8)": "uint8",
+    "tensor(uint16)": "uint16",
+    "tensor(uint32)": "uint32",
+    "tensor(uint64)": "uint64",
     "tensor(int8)": "int8",
+    "tensor(int16)": "int16",
     "tensor(int32)": "int32",
     "tensor(int64)": "int64",
     "tensor(bool)": "bool",
@@ -64,6 +68,7 @@ class OrtSession:
 
     def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """One inference; see ``Session``."""
+        require_feeds(feeds, self.inputs)
         outputs: list[Any] = self._session.run(self._names, dict(feeds))  # pyright: ignore[reportAssignmentType]
         return dict(zip(self._names, outputs, strict=True))
 

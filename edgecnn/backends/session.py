@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy.typing as npt
 
 from edgecnn.core.tensors import TensorSpec
-from edgecnn.errors import EnvironmentMissing
+from edgecnn.errors import EnvironmentMissing, InputError
 
 Arrays = dict[str, npt.NDArray[Any]]
 BackendName = Literal["auto", "ort", "tensorrt"]
@@ -33,7 +33,11 @@ class Session(Protocol):
     description: str
 
     def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> Arrays:
-        """One inference."""
+        """One inference.
+
+        Raises:
+            InputError: The feeds are not what ``inputs`` says.
+        """
         ...
 
     def close(self) -> None:
@@ -71,3 +75,22 @@ def tensorrt_is_usable() -> bool:
     """Whether TensorRT's Python package is installed and an NVIDIA GPU's device node exists."""
     has_gpu = any(Path(node).exists() for node in ("/dev/nvidia0", "/dev/nvhost-gpu", "/dev/nvgpu"))
     return has_gpu and importlib.util.find_spec("tensorrt") is not None
+
+
+def require_feeds(feeds: Mapping[str, npt.NDArray[Any]], inputs: tuple[TensorSpec, ...]) -> None:
+    """Refuse feeds that are not what a session wants: backends would stretch, cast or crash, each in its own way.
+
+    Raises:
+        InputError: A name, an element type or a shape is another.
+    """
+    if set(feeds) != {spec.name for spec in inputs} or not all(_fits(feeds[spec.name], spec) for spec in inputs):
+        fed = "; ".join(f"{name}: {array.dtype}{list(array.shape)}" for name, array in feeds.items())
+        raise InputError(f"the network wants {'; '.join(str(spec) for spec in inputs)}, and was fed {fed or 'nothing'}")
+
+
+def _fits(array: npt.NDArray[Any], spec: TensorSpec) -> bool:
+    return (
+        array.dtype.name == spec.dtype
+        and array.ndim == len(spec.shape)
+        and all(isinstance(want, str) or want == size for want, size in zip(spec.shape, array.shape, strict=True))
+    )

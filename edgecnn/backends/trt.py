@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.backends.session import Arrays
+from edgecnn.backends.session import Arrays, require_feeds
 from edgecnn.backends.trt_build import build_plan
 from edgecnn.core.files import hash_file, write_atomically
 from edgecnn.core.tensors import TensorSpec
@@ -52,13 +52,18 @@ class TensorRtSession:
         self._host: dict[str, npt.NDArray[Any]] = {}
         self._device: dict[str, int] = {}
         specs: dict[bool, list[TensorSpec]] = {True: [], False: []}
-        for index in range(self._engine.num_io_tensors):
-            spec, is_input = self._bind(self._engine.get_tensor_name(index), model)
-            specs[is_input].append(spec)
+        try:
+            for index in range(self._engine.num_io_tensors):
+                spec, is_input = self._bind(self._engine.get_tensor_name(index), model)
+                specs[is_input].append(spec)
+        except BaseException:
+            self.close()
+            raise
         self.inputs, self.outputs = tuple(specs[True]), tuple(specs[False])
 
     def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """One inference; see ``Session``."""
+        require_feeds(feeds, self.inputs)
         cuda, stream = self._cuda, self._stream
         for spec in self.inputs:
             host = self._host[spec.name]
@@ -78,8 +83,9 @@ class TensorRtSession:
 
     def close(self) -> None:
         """Free the buffers and the engine."""
-        for name, host in self._host.items():
-            self._call(self._cuda.cudaFree(self._device[name]))
+        for pointer in self._device.values():
+            self._call(self._cuda.cudaFree(pointer))
+        for host in self._host.values():
             self._call(self._cuda.cudaFreeHost(host.ctypes.data))
         self._host.clear()
         self._device.clear()

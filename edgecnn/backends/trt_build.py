@@ -76,7 +76,9 @@ def build_plan(
     network = builder.create_network(_network_flags(trt))
     parser = trt.OnnxParser(network, listener)
     if not parser.parse_from_file(str(model)):
-        raise ParseRefused(tuple(_complaint(parser.get_error(index)) for index in range(parser.num_errors)))
+        complaints = tuple(_complaint(parser.get_error(index)) for index in range(parser.num_errors))
+        unnamed = ParserComplaint("", "", errors[-1] if errors else "the parser gave no reason")
+        raise ParseRefused(complaints or (unnamed,))
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, _WORKSPACE_BYTES)
     _permit_precisions(trt, config, network)

@@ -48,7 +48,7 @@ def _torchvision_recipe(source: str) -> Recipe:
         name=name.partition(":")[2],
         description=f"{name} of torchvision",
         model=ModelPart(source=name, weights=weights or DEFAULT),
-        preprocess=torchvision_preprocess(name.partition(":")[2]),
+        preprocess=torchvision_preprocess(name.partition(":")[2], weights or DEFAULT),
         labels="imagenet-1k",
     )
 
@@ -135,7 +135,7 @@ def open_pictures(source: str, store: Store) -> ImageSet:
         write_digits(folder)
         return StageOutput()
 
-    stage = Stage("digits", 1, "pictures", "digits", {}, (), ("scikit-learn", "opencv-python"))
+    stage = Stage("digits", 2, "pictures", "digits", {}, (), ("scikit-learn", "opencv-python"))
     return open_image_set(str(store.run(stage, work).path / part))
 
 

@@ -38,8 +38,8 @@ def command(
         word = "accepted" if verdict.accepted else "refused"
         size = f", engine of {verdict.engine_bytes / 1e6:.1f} MB" if verdict.engine_bytes else ""
         print(f"{model} for {profile.title}: {word} ({verdict.compiler}{size})")
-        if verdict.findings:
-            rows = [(found.severity, found.rule, found.node, found.message, found.remedy) for found in verdict.findings]
-            console.print_table("findings", ("severity ", "rule ", "node ", "what ", "what to do "), rows)
+        for found in verdict.findings:
+            place = f" at {found.node}" if found.node else ""
+            print(f"\n{found.severity}: {found.rule}{place}\n  {found.message}\n  {found.remedy}")
     if not verdict.accepted:
         raise typer.Exit(1)

@@ -22,7 +22,7 @@ def command(
 ) -> None:
     """How often is it right on labelled pictures?
 
-    Example: edgecnn evaluate build/digits --data photos/
+    Example: edgecnn evaluate build/digits --data labelled/
     """
     from edgecnn.backends.session import open_session
     from edgecnn.deploy.bundle import Bundle, load_bundle

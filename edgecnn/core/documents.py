@@ -36,7 +36,7 @@ def load_document(path: Path, model: type[_Document], kind: str) -> _Document:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or a number that is none, such as 2024-13-01
         raise InputError(f"{kind} {path}: not valid YAML: {_one_line(error)}", "mend the line it names") from None
     if not isinstance(content, dict):
         raise InputError(f"{kind} {path}: expected keys and values, found {type(content).__name__}")
@@ -49,7 +49,7 @@ def load_document(path: Path, model: type[_Document], kind: str) -> _Document:
 
 
 def _complaint(path: Path, lines: dict[_Location, int], model: type[BaseModel], detail: Any) -> str:
-    location: _Location = detail["loc"]
+    location = _place_in_file(detail["loc"], lines)
     line = next((lines[location[:end]] for end in range(len(location), -1, -1) if location[:end] in lines), 1)
     key = ".".join(str(part) for part in location)
     if detail["type"] == "extra_forbidden":
@@ -58,10 +58,20 @@ def _complaint(path: Path, lines: dict[_Location, int], model: type[BaseModel], 
         advice = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
         return f"{path}:{line}: unknown key '{key}'; {advice}"
     if detail["type"] == "missing":
+        key = ".".join(str(part) for part in (*location, *detail["loc"][-1:]))
         return f"{path}:{line}: '{key}' is missing"
-    if not location:  # a rule of the whole document, whose input is all of it
-        return f"{path}:{line}: {detail['msg']}"
+    if detail["type"] == "value_error":  # a rule of several keys, whose input is all of them
+        return f"{path}:{line}: {f'{key!r}: ' if key else ''}{detail['ctx']['error']}"
     return f"{path}:{line}: '{key}': {detail['msg']}; found {detail['input']!r}"
+
+
+def _place_in_file(location: _Location, lines: dict[_Location, int]) -> _Location:
+    """A location without what the file does not have: pydantic also names the member of a union that it tried."""
+    place: _Location = ()
+    for part in location:
+        if (*place, part) in lines:
+            place = (*place, part)
+    return place or location
 
 
 def _fields_at(model: type[BaseModel], location: _Location) -> list[str]:
@@ -102,5 +112,5 @@ def _line_numbers(node: yaml.Node | None) -> dict[_Location, int]:
     return lines
 
 
-def _one_line(error: yaml.YAMLError) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())

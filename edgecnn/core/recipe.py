@@ -13,6 +13,7 @@ from edgecnn.core.resources import shipped_folder, shipped_names
 from edgecnn.errors import InputError
 
 Precision = Literal["fp32", "fp16", "int8", "auto"]
+_NAMED_WEIGHTS = ("default", "random")
 
 
 class _Part(BaseModel):
@@ -130,8 +131,8 @@ def load_recipe(source: str) -> Recipe:
 
 def _with_paths_from(recipe: Recipe, folder: Path) -> Recipe:
     def anchored(value: str | None) -> str | None:
-        # "sklearn:digits" and "zoo:lenet5" name things; everything else is a path.
-        if value is None or ":" in value or Path(value).is_absolute():
+        # "sklearn:digits", "zoo:lenet5" and "default" name things; everything else is a path.
+        if value is None or ":" in value or value in _NAMED_WEIGHTS or Path(value).is_absolute():
             return value
         return str(folder / value)
 

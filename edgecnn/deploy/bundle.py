@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from edgecnn.core.frame import Image
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.tensors import TensorSpec
 from edgecnn.core.verdict import Verdict
-from edgecnn.errors import InputError
+from edgecnn.errors import EnvironmentMissing, InputError
 from edgecnn.vision.images import read_image
 
 MODEL = "model.onnx"
@@ -115,6 +116,8 @@ def load_bundle(path: Path) -> Bundle:
         raise InputError(
             f"bundle {path}: {MANIFEST} is not one that this version reads", "convert the model again"
         ) from None
+    if MODEL not in manifest.files:
+        raise InputError(f"bundle {path}: {MANIFEST} does not name {MODEL}", "convert the model again")
     for name, expected in manifest.files.items():
         if not (path / name).is_file() or hash_file(path / name) != expected:
             raise InputError(
@@ -150,17 +153,21 @@ def write_bundle(
         outputs: The network's output for each, in the same order.
         manifest: Without ``files``, which is filled in here.
         report: report.html.
+
+    Raises:
+        InputError: The path is a file, or a folder with other things in it.
+        EnvironmentMissing: A picture could not be written, as on a full disk.
     """
-    path = path.absolute()
+    path = path.resolve()  # of a symbolic link the folder is replaced, not the link
     require_bundle_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_left_over(path)
     part = partial_name(path)
     (part / GOLDEN).mkdir(parents=True)
     try:
         shutil.copyfile(model, part / MODEL)
         for name, image in frames.items():
-            cv2.imwrite(str(part / GOLDEN / name), image)
+            if not cv2.imwrite(str(part / GOLDEN / name), image):
+                raise EnvironmentMissing(f"--out {path}: {name} cannot be written", "is there room? look with: df -h")
         arrays = {f"output_{index:03d}": output for index, output in enumerate(outputs)}
         np.savez(part / GOLDEN / _EXPECTED, allow_pickle=False, **arrays)
         files = {str(found.relative_to(part)): hash_file(found) for found in sorted(part.rglob("*")) if found.is_file()}
@@ -170,12 +177,16 @@ def write_bundle(
         install_directory(part, path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+    _remove_left_over(path)
     return Bundle(path, complete)
 
 
 def _remove_left_over(path: Path) -> None:
-    """Remove what killed runs left beside a bundle: hidden folders whose process is gone."""
-    for found in path.parent.glob(f".{path.name}.*.part"):
+    """Remove what killed runs left beside a bundle: hidden folders whose process is gone.
+
+    Only once there is a new bundle: one of them can be the old one, where directories cannot be exchanged in one step.
+    """
+    for found in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         process = found.name.removeprefix(f".{path.name}.").partition("-")[0]
         if process.isdigit() and not _is_running(int(process)):
             shutil.rmtree(found, ignore_errors=True)

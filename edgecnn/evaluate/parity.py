@@ -33,19 +33,25 @@ def compare(
         candidate: The same, of the network to judge.
         frames: Inputs.
         inputs: Where they came from, for the record.
+
+    Raises:
+        GateMissed: The outputs differ in shape.
     """
     count, agreeing = 0, 0
     largest, signal, noise = 0.0, 0.0, 0.0
     for frame in frames:
         expected = reference(frame).astype(np.float64)
         found = candidate(frame).astype(np.float64)
+        if found.shape != expected.shape:
+            raise GateMissed(f"the output has the shape {found.shape}, and its parent's {expected.shape}")
         difference = found - expected
-        largest = max(largest, float(np.abs(difference).max()))
+        largest = float(np.maximum(largest, np.abs(difference).max()))  # which, unlike max, keeps a NaN
         signal += float((expected**2).sum())
         noise += float((difference**2).sum())
         agreeing += int(expected.argmax() == found.argmax())
         count += 1
-    # A NaN anywhere makes the noise NaN, and no bar holds against it.
+    # A NaN anywhere makes the noise NaN, as does having compared nothing, and no bar holds against it.
+    noise = noise if count else float("nan")
     ratio = SNR_CAP_DB if noise == 0 else 10 * float(np.log10(max(signal, np.finfo(float).tiny) / noise))
     return Parity(
         frames=count,

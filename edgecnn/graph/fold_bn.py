@@ -31,7 +31,7 @@ def fold_batch_norm(model: ir.Model) -> PassResult:
     - ``training mode``: the node normalizes by the batch's own statistics.
     - ``shared weights``: never refused; the weights of another user stay as they are, since new ones are made.
     - ``matmul rank``: a MatMul whose input has not two dimensions.
-    - ``gemm form``: a Gemm with alpha or beta other than 1.
+    - ``gemm form``: a Gemm with alpha or beta other than 1, or whose bias differs from row to row.
     """
     counts = Counter[str]()
     for node in list(model.graph):
@@ -50,8 +50,7 @@ def _fold_one(graph: ir.Graph, norm: ir.Node) -> str:
         return "graph output"
     if len(before.uses()) != 1:
         return "two consumers"
-    training = norm.attributes.get("training_mode")
-    if (training is not None and training.as_int()) or any(output.uses() for output in norm.outputs[1:]):
+    if _is_training(norm):
         return "training mode"
     affine = _affine_of(norm)
     weight = constant(producer.inputs[1])
@@ -64,6 +63,9 @@ def _fold_one(graph: ir.Graph, norm: ir.Node) -> str:
     if isinstance(axis_or_refusal, str):
         return axis_or_refusal
 
+    if bias.size > 1 and bias.shape[-1] != bias.size:
+        return "gemm form"
+
     new_weight = _scaled(producer, weight.astype(np.float64), scale, axis_or_refusal)
     new_bias = scale * np.broadcast_to(bias.astype(np.float64).reshape(-1), scale.shape) + shift
     name = producer.name or producer.op_type
@@ -71,6 +73,12 @@ def _fold_one(graph: ir.Graph, norm: ir.Node) -> str:
     bias_value = add_initializer(graph, f"{name}.folded_bias", new_bias.astype(weight.dtype))
     _replace(graph, norm, producer, weight_value, bias_value)
     return "folded"
+
+
+def _is_training(norm: ir.Node) -> bool:
+    """Whether the batch's own statistics are used: by the attribute, or before opset 14 by having further outputs."""
+    training = norm.attributes.get("training_mode")
+    return (training is not None and bool(training.as_int())) or any(output.name for output in norm.outputs[1:])
 
 
 def _affine_of(norm: ir.Node) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:

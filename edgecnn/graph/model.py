@@ -41,12 +41,13 @@ def load_model(path: Path) -> ir.Model:
     if not path.is_file():
         raise InputError(f"model {path}: no such file", "check the path")
     try:
-        proto = onnx.load(str(path))
+        # The format is named, as onnx would otherwise take it from the file's suffix.
+        proto = onnx.load(str(path), format="protobuf")
     except (DecodeError, UnicodeDecodeError):
         raise InputError(
             f"model {path}: not an ONNX file, or cut short ({path.stat().st_size} bytes)", "export or copy it again"
         ) from None
-    except (FileNotFoundError, onnx.checker.ValidationError, ValueError) as error:
+    except (OSError, onnx.checker.ValidationError, ValueError) as error:
         raise InputError(
             f"model {path}: its external data cannot be read: {_first_line(error)}", "copy the data file along with it"
         ) from None
@@ -61,9 +62,11 @@ def load_model(path: Path) -> ir.Model:
         )
     try:
         onnx.checker.check_model(proto)
-    except onnx.checker.ValidationError as error:
-        raise InputError(f"model {path}: not valid ONNX: {_first_line(error)}", "export or copy it again") from None
-    return ir.from_proto(proto)
+        return ir.from_proto(proto)
+    # Damaged bytes make names that are not text, and types and attributes that onnx-ir does not know.
+    except (onnx.checker.ValidationError, UnicodeDecodeError, ir.serde.SerdeError, TypeError, ValueError) as error:
+        reason = _first_line(error.__cause__ or error)
+        raise InputError(f"model {path}: not valid ONNX: {reason}", "export or copy it again") from None
 
 
 def save_model(model: ir.Model, path: Path) -> None:
@@ -126,5 +129,5 @@ def _spec(value: ir.Value) -> TensorSpec:
     return TensorSpec(name=value.name, dtype=dtype, shape=shape)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

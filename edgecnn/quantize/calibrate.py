@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from edgecnn.backends.ort import OrtSession
 from edgecnn.core.recipe import QuantizePart
+from edgecnn.errors import InputError
 from edgecnn.quantize.observers import make_observer
 
 
@@ -28,6 +30,9 @@ def collect_ranges(
 
     Returns:
         For each name, the largest absolute value that INT8 shall represent.
+
+    Raises:
+        InputError: A value is infinite or not a number.
     """
     observers = {name: make_observer(config) for name in values}
     session = OrtSession(_with_outputs(model, set(observers)))
@@ -35,7 +40,13 @@ def collect_ranges(
         for feeds in frames:
             results = session.run(feeds)
             for name, observer in observers.items():
-                observer.update(feeds[name] if name in feeds else results[name])
+                array = feeds[name] if name in feeds else results[name]
+                if not np.isfinite(array).all():
+                    raise InputError(
+                        f"calibration: {name} holds infinity or NaN, and has no range",
+                        "the FP32 network overflows on a picture: check its weights, and the preprocessing",
+                    )
+                observer.update(array)
     finally:
         session.close()
     return {name: observer.range() for name, observer in observers.items()}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgecnn.graph.model import add_initializer, constant
-from edgecnn.quantize.place import Placement
+from edgecnn.quantize.place import Placement, WeightPoint
 from edgecnn.quantize.schemes import QUANT_MAX, Scheme
 
 
@@ -26,27 +26,29 @@ def insert_qdq(model: ir.Model, placement: Placement, ranges: Mapping[str, float
     graph = model.graph
     for value, uses in placement.activations.items():
         assert value.name is not None
-        # A tensor that was zero on every picture quantizes to zero with any scale.
-        scale = np.float32(ranges[value.name] / QUANT_MAX or 1.0)
-        restored = _insert_pair(graph, value, _scale_and_zero(graph, value.name, np.asarray(scale)), None)
+        restored = _insert_pair(
+            graph, value, _scale_and_zero(graph, value.name, scales_of(ranges[value.name])), None, value.name
+        )
         for node, position in uses:
             node.replace_input_with(position, restored)
+    made: dict[tuple[ir.Value, int | None], ir.Value] = {}  # layers may share a weight
     for point in placement.weights:
         weight = point.node.inputs[1]
-        array = constant(weight)
         assert weight is not None
-        assert weight.name is not None
-        assert array is not None
-        scales = weight_scales(array, point.axis)
-        parameters = _scale_and_zero(graph, weight.name, scales)
-        if scheme.weights_as_int8:
-            stored = add_initializer(graph, f"{weight.name}.int8", quantize(array, scales, point.axis))
-            node = _dequantize(stored, parameters, point.axis, weight.name)
-            graph.insert_before(point.node, node)
-            restored = node.outputs[0]
-        else:
-            restored = _insert_pair(graph, weight, parameters, point.axis)
-        point.node.replace_input_with(1, restored)
+        if (weight, point.axis) not in made:
+            again = any(weight is other for other, _ in made)
+            name = f"{weight.name}.axis{point.axis}" if again else str(weight.name)
+            made[weight, point.axis] = _quantized_weight(graph, point, weight, name, scheme)
+        point.node.replace_input_with(1, made[weight, point.axis])
+
+
+def scales_of(peaks: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """The scale at which each largest absolute value is the last step.
+
+    A tensor of zeros, or with a scale below FP32's normal numbers, quantizes to zeros with any scale: it gets 1.
+    """
+    scales = (np.asarray(peaks, dtype=np.float64) / QUANT_MAX).astype(np.float32)
+    return np.asarray(np.where(scales >= np.finfo(np.float32).tiny, scales, 1.0), dtype=np.float32)
 
 
 def weight_scales(weight: npt.NDArray[Any], axis: int | None) -> npt.NDArray[np.float32]:
@@ -55,7 +57,7 @@ def weight_scales(weight: npt.NDArray[Any], axis: int | None) -> npt.NDArray[np.
         peaks = np.abs(weight).max(initial=0)
     else:
         peaks = np.abs(weight).max(axis=tuple(d for d in range(weight.ndim) if d != axis), initial=0)
-    return np.asarray(np.where(peaks > 0, peaks / QUANT_MAX, 1.0), dtype=np.float32)
+    return scales_of(peaks)
 
 
 def quantize(array: npt.NDArray[Any], scales: npt.NDArray[np.float32], axis: int | None) -> npt.NDArray[np.int8]:
@@ -66,6 +68,20 @@ def quantize(array: npt.NDArray[Any], scales: npt.NDArray[np.float32], axis: int
     return np.clip(np.rint(array / scales), -QUANT_MAX, QUANT_MAX).astype(np.int8)
 
 
+def _quantized_weight(graph: ir.Graph, point: WeightPoint, weight: ir.Value, name: str, scheme: Scheme) -> ir.Value:
+    """The weight as the layer shall see it, at the front of its first layer."""
+    array = constant(weight)
+    assert array is not None
+    scales = weight_scales(array, point.axis)
+    parameters = _scale_and_zero(graph, name, scales)
+    if not scheme.weights_as_int8:
+        return _insert_pair(graph, weight, parameters, point.axis, name)
+    stored = add_initializer(graph, f"{name}.int8", quantize(array, scales, point.axis))
+    node = _dequantize(stored, parameters, point.axis, name)
+    graph.insert_before(point.node, node)
+    return node.outputs[0]
+
+
 def _scale_and_zero(graph: ir.Graph, name: str, scale: npt.NDArray[np.float32]) -> tuple[ir.Value, ir.Value]:
     return (
         add_initializer(graph, f"{name}.scale", scale),
@@ -73,15 +89,15 @@ def _scale_and_zero(graph: ir.Graph, name: str, scale: npt.NDArray[np.float32]) 
     )
 
 
-def _insert_pair(graph: ir.Graph, value: ir.Value, parameters: tuple[ir.Value, ir.Value], axis: int | None) -> ir.Value:
-    """Q and DQ right after what makes ``value``; the DQ's output."""
+def _insert_pair(
+    graph: ir.Graph, value: ir.Value, parameters: tuple[ir.Value, ir.Value], axis: int | None, name: str
+) -> ir.Value:
+    """Q and DQ right after what makes ``value``; the DQ's output. Their names begin with ``name``."""
     attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
-    quantizer = ir.Node(
-        "", "QuantizeLinear", [value, *parameters], attributes=attributes, name=f"{value.name}.quantize"
-    )
-    quantizer.outputs[0].name = f"{value.name}.quantized"
+    quantizer = ir.Node("", "QuantizeLinear", [value, *parameters], attributes=attributes, name=f"{name}.quantize")
+    quantizer.outputs[0].name = f"{name}.quantized"
     quantizer.outputs[0].shape, quantizer.outputs[0].dtype = value.shape, ir.DataType.INT8
-    restorer = _dequantize(quantizer.outputs[0], parameters, axis, str(value.name))
+    restorer = _dequantize(quantizer.outputs[0], parameters, axis, name)
     producer = value.producer()
     if producer is None:
         graph.insert_before(graph[0], [quantizer, restorer])

@@ -48,8 +48,9 @@ class MinMaxObserver:
 class Histogram:
     """Counts of absolute values in equal bins from 0, in constant memory.
 
-    When a larger value comes the range is doubled as often as needed and neighbouring bins are merged, so the counts
-    stay exact for the bins there are and no second pass over the pictures is needed.
+    A bin includes its upper edge, and the first one 0 too. When a larger value comes the range is doubled as often as
+    needed and neighbouring bins are merged, so the counts stay exact for the bins there are and no second pass over
+    the pictures is needed.
     """
 
     def __init__(self) -> None:
@@ -63,9 +64,9 @@ class Histogram:
         if peak > self.top:
             self._widen(peak)
         if self.top > 0:
-            # The last bin includes its upper edge.
-            bins = np.minimum(magnitudes * np.float32(BINS / self.top), BINS - 1).astype(np.int32)
-            self.counts += np.bincount(bins, minlength=BINS)
+            # Divided first: that gives exactly 1 at the top, and exactly half of it when the range is doubled.
+            bins = np.ceil(magnitudes / np.float32(self.top) * np.float32(BINS)).astype(np.int32) - 1
+            self.counts += np.bincount(np.maximum(bins, 0), minlength=BINS)
         else:
             self.counts[0] += magnitudes.size
 

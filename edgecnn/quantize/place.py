@@ -50,7 +50,7 @@ def place(model: ir.Model) -> Placement:
             continue
         axis_or_reason = _weight_axis(node)
         if isinstance(axis_or_reason, str):
-            placement.left_out[node.name or node.op_type] = axis_or_reason
+            placement.left_out[node.name or str(node.outputs[0].name)] = axis_or_reason
             continue
         data = node.inputs[0]
         assert data is not None
@@ -87,7 +87,7 @@ def _weight_axis(node: ir.Node) -> int | str | None:
                 return "its input is transposed"
             return 0 if "transB" in node.attributes and node.attributes["transB"].as_int() else 1
         case _:
-            return 1 if weight.ndim == 2 else "its weights have more than two dimensions"
+            return 1 if weight.ndim == 2 else "its weights have not two dimensions"
 
 
 def _identity_branch(node: ir.Node) -> int | None:
@@ -106,4 +106,6 @@ def _identity_branch(node: ir.Node) -> int | None:
 
 def _is_private_convolution(value: ir.Value | None) -> bool:
     producer = value.producer() if value is not None else None
-    return value is not None and producer is not None and producer.op_type == "Conv" and len(value.uses()) == 1
+    if value is None or producer is None or producer.op_type != "Conv":
+        return False
+    return len(value.uses()) == 1 and not value.is_graph_output()

@@ -47,7 +47,7 @@ class RunReport(BaseModel):
 
 @dataclass(frozen=True)
 class RunResult:
-    """A report, and what ended the run if it was an error of the source."""
+    """A report, and the error of the source if that is what ended the run."""
 
     report: RunReport
     failure: EdgecnnError | None
@@ -85,11 +85,14 @@ def run_pipeline(
     age = DurationHistogram()
     processed = 0
     input_name, output_name = session.inputs[0].name, session.outputs[0].name
+    source_ended = False
     begin = time.monotonic()
     capture.start()
     try:
-        while not (stop.is_set() or buffer.finished or processed == max_frames):
+        while not (stop.is_set() or processed == max_frames):
             if duration_s is not None and time.monotonic() - begin >= duration_s:
+                break
+            if source_ended := buffer.finished:
                 break
             frame = buffer.take(_POLL_S)
             if frame is None:
@@ -124,7 +127,8 @@ def run_pipeline(
         frame_age=age.summary(),
         stages={name: histogram.summary() for name, histogram in times.items()},
     )
-    failure = failures[0] if failures else None
+    # What goes wrong in a source after the run has ended for another reason is of no interest.
+    failure = failures[0] if failures and source_ended else None
     if failure is not None and not isinstance(failure, EdgecnnError):
         raise failure
     return RunResult(report, failure)

@@ -29,7 +29,8 @@ def write_digits(folder: Path) -> None:
     for part, chosen in (("train", train), ("heldout", held_out)):
         for number in sorted(int(index) for index in chosen):
             picture = np.clip(images[number] * (255 / 16), 0, 255).astype(np.uint8)
-            enlarged = cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+            framed = np.pad(picture, 1)  # strokes touch the edge of the 8 x 8, and a camera's picture has some room
+            enlarged = cv2.resize(framed, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
             target = folder / part / str(targets[number])
             target.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(target / f"{number:04d}.png"), enlarged)

@@ -15,6 +15,7 @@ from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.recipe import ModelPart
 from edgecnn.errors import EnvironmentMissing, InputError
 
+_COUNTER = ".num_batches_tracked"
 RANDOM = "random"
 DEFAULT = "default"
 
@@ -90,6 +91,8 @@ def load_weights(module: nn.Module, model: ModelPart) -> None:
         assert model.weights is not None
         state = read_state_dict(Path(model.weights))
     own = module.state_dict()
+    # A counter that inference does not read, and that older checkpoints do not have.
+    state = {name: value for name, value in own.items() if name.endswith(_COUNTER)} | state
     wrong = [
         f"{name}: {tuple(state[name].shape)}, wanted {tuple(value.shape)}" if name in state else f"{name}: missing"
         for name, value in own.items()
@@ -113,14 +116,14 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         raise InputError(f"weights {path}: no such file", "check the path")
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+    except Exception as error:  # the restricted unpickler stumbles over damaged bytes in a dozen ways
+        if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
+            raise InputError(
+                f"weights {path}: the file holds more than tensors, and loading it could run code",
+                "save the state dict alone: torch.save(model.state_dict(), path)",
+            ) from None
         raise InputError(
-            f"weights {path}: the file holds more than tensors, and loading it could run code",
-            "save the state dict alone: torch.save(model.state_dict(), path)",
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise InputError(
-            f"weights {path}: not a Torch checkpoint, or damaged: {str(error).splitlines()[0]}", "copy it again"
+            f"weights {path}: not a Torch checkpoint, or damaged ({path.stat().st_size} bytes)", "copy it again"
         ) from None
     for wrapper in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
@@ -152,13 +155,30 @@ def _default_state(model: ModelPart) -> dict[str, torch.Tensor]:
         ) from None
 
 
-def torchvision_preprocess(name: str) -> Preprocess:
-    """The preprocessing that torchvision's pretrained weights of a classifier were measured with."""
+def torchvision_preprocess(name: str, weights: str) -> Preprocess:
+    """The preprocessing that a torchvision classifier's weights were measured with.
+
+    Args:
+        name: Of the classifier.
+        weights: ``default``, ``random``, or a file. A file with the name that torchvision publishes a set of weights
+            under gets that set's preprocessing; any other gets that of the classifier's first set.
+
+    Raises:
+        InputError: No classifier of that name.
+    """
     try:
-        weights: Any = torchvision.models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
+        published: Any = torchvision.models.get_model_weights(name)
     except ValueError:
-        raise InputError(f"model torchvision:{name}: torchvision has no classifier of that name") from None
-    transform = weights.transforms()
+        raise InputError(
+            f"model torchvision:{name}: torchvision {torchvision.__version__} has no classifier of that name",
+            "names are as in torchvision.models, such as mobilenet_v2 or resnet18",
+        ) from None
+    if weights in (DEFAULT, RANDOM):
+        chosen = published.DEFAULT
+    else:
+        stem = Path(weights).stem
+        chosen = next((entry for entry in published if Path(entry.url).stem == stem), next(iter(published)))
+    transform = chosen.transforms()
     crop, side = transform.crop_size[0], transform.resize_size[0]
     return Preprocess(
         size_hw=(crop, crop),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cv2
+import numpy as np
 
 from edgecnn.core.frame import Classification, Image
 
@@ -14,13 +15,15 @@ def draw_classification(image: Image, result: Classification, status: str) -> Im
     """A copy of the frame with the best classes on a dark strip below it.
 
     Args:
-        image: uint8 BGR (height, width, 3).
+        image: uint8 BGR (height, width, 3), or grey (height, width).
         result: What to name; its first three classes are shown, each with a bar as long as it is probable.
         status: A short line for the right end, such as the frame's age.
 
     Returns:
         uint8 BGR, of the same width and a strip taller; both sides even, as video encoders want them.
     """
+    if image.ndim == 2:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
     width = max(image.shape[1], 240)
     width += width % 2
     line = max(18, width // 24)

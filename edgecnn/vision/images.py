@@ -95,7 +95,7 @@ def open_image_set(source: str) -> ImageSet:
     number or a name.
 
     Raises:
-        InputError: Nothing there, or no pictures in it.
+        InputError: Nothing there, no pictures in it, or the CSV file cannot be read.
     """
     path = Path(source)
     if path.is_dir():
@@ -129,12 +129,16 @@ def _pictures_in(folder: Path) -> list[Path]:
 
 
 def _open_csv(path: Path) -> ImageSet:
-    with path.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        columns = reader.fieldnames or []
-        if "path" not in columns:
-            raise InputError(f"pictures {path}: the first line must name the column path; found {', '.join(columns)}")
-        rows = list(reader)
+    try:
+        # Spreadsheets write a mark before the first column's name, which utf-8-sig drops.
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, skipinitialspace=True, restval="")
+            columns = reader.fieldnames or []
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"pictures {path}: not a CSV file: {error}", "save it as CSV in UTF-8") from None
+    if "path" not in columns:
+        raise InputError(f"pictures {path}: the first line must name the column path; found {', '.join(columns)}")
     if not rows:
         raise InputError(f"pictures {path}: the file lists no pictures")
     paths = tuple(path.parent / row["path"] for row in rows)
@@ -144,7 +148,11 @@ def _open_csv(path: Path) -> ImageSet:
     if "label" not in columns:
         return ImageSet(str(path), paths, None, ())
     texts = [row["label"].strip() for row in rows]
-    if all(text.isdigit() for text in texts):
+    if "" in texts:
+        raise InputError(
+            f"pictures {path}: {rows[texts.index('')]['path']} has no label", "label it, or take it out of the file"
+        )
+    if all(text.isdecimal() for text in texts):
         return ImageSet(str(path), paths, tuple(int(text) for text in texts), ())
     classes = tuple(sorted(set(texts)))
     return ImageSet(str(path), paths, tuple(classes.index(text) for text in texts), classes)
@@ -154,10 +162,16 @@ def read_image(path: Path) -> Image:
     """Read a picture as uint8 BGR (height, width, 3), turned as its EXIF orientation says.
 
     Raises:
-        InputError: It cannot be decoded.
+        InputError: It cannot be read or decoded.
     """
-    data = np.fromfile(path, dtype=np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    try:
+        data = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise InputError(f"picture {path}: cannot be read: {error.strerror}", "check the path") from None
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error:  # a size beyond OpenCV's limits
+        image = None
     if image is None:
         raise InputError(
             f"picture {path}: cannot be decoded ({data.size} bytes)", "repair the file or take it out of the folder"

@@ -64,6 +64,11 @@ def _resize(image: Image, target_hw: tuple[int, int], spec: Preprocess) -> Image
     if image.shape[:2] == target_hw:
         return image
     method = _INTERPOLATION[spec.interpolation]
-    if method == cv2.INTER_AREA and target_hw[0] > image.shape[0]:
-        method = cv2.INTER_LINEAR  # area only means something when it shrinks
+    if method == cv2.INTER_AREA:
+        # Area only means something where it shrinks, which may be one side and not the other.
+        smaller = (min(image.shape[0], target_hw[0]), min(image.shape[1], target_hw[1]))
+        if smaller != target_hw:
+            method = cv2.INTER_LINEAR
+            if smaller != image.shape[:2]:
+                image = _resize(image, smaller, spec)
     return cv2.resize(image, (target_hw[1], target_hw[0]), interpolation=method).astype(np.uint8, copy=False)

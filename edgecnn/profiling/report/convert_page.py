@@ -31,7 +31,7 @@ class StageRow:
         detail: What was done, in a few words; may be empty.
         size_bytes: Size of the model's file.
         parameters: Weights and biases; none where they cannot be counted, as in a built engine.
-        parity_text: How close the outputs stay to the first stage, such as ``57.1 dB, 99.4% same class``.
+        parity_text: How close the outputs are to the stage before, such as ``57.1 dB, 99.4% same class``.
         accuracy: Share of labelled images classified rightly, 0 to 1; none where there are no labels.
         p50_ms: Median latency, milliseconds; none where it was not measured.
         p99_ms: 99th percentile of latency, milliseconds; none where it was not measured.
@@ -105,12 +105,11 @@ def _findings(findings: Sequence[tuple[str, str, str]]) -> str:
 
 def _stages(stages: Sequence[StageRow]) -> str:
     size_divisor, size_prefix = prefix_for(max(stage.size_bytes for stage in stages))
-    divisor, prefix = prefix_for(max(stage.parameters or 0 for stage in stages))
     columns = [
         Column("Stage", numeric=False),
         Column("Size", f"{size_prefix}B"),
-        Column("Parameters", prefix),
-        Column("Parity with the first", numeric=False),
+        Column("Parameters"),
+        Column("Parity with the stage before", numeric=False),
         Column("Accuracy", "%"),
         Column("p50", "ms"),
         Column("p99", "ms"),
@@ -119,7 +118,7 @@ def _stages(stages: Sequence[StageRow]) -> str:
         [
             f"{text(stage.name)}" + (f'<span class="detail">{text(stage.detail)}</span>' if stage.detail else ""),
             figure(stage.size_bytes / size_divisor),
-            figure(None if stage.parameters is None else stage.parameters / divisor),
+            NO_VALUE if stage.parameters is None else f"{stage.parameters:,}",
             text(stage.parity_text or NO_VALUE),
             figure(None if stage.accuracy is None else 100 * stage.accuracy),
             figure(stage.p50_ms),

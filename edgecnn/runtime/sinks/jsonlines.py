@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -19,6 +20,8 @@ class JsonLinesSink:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._stream = path.open("a", encoding="utf-8", buffering=1)
+        if _ends_within_a_line(path):  # the power went while it was written
+            self._stream.write("\n")
         self._epoch_ns = time.time_ns() - time.monotonic_ns()
 
     def write(self, frame: Frame, result: Classification, age_ns: int) -> None:
@@ -28,7 +31,8 @@ class JsonLinesSink:
             "time": round((self._epoch_ns + frame.captured_ns) / 1e9, 3),
             "age_ms": round(age_ns / 1e6, 3),
             "classes": [
-                {"class": number, "label": label, "probability": round(probability, 4)}
+                # JSON has no NaN, which is what a network gives whose numbers overflowed.
+                {"class": number, "label": label, "probability": round(probability, 4) if probability >= 0 else None}
                 for number, label, probability in zip(result.classes, result.labels, result.probabilities, strict=True)
             ],
         }
@@ -37,3 +41,11 @@ class JsonLinesSink:
     def close(self) -> None:
         """See ``Sink.close``."""
         self._stream.close()
+
+
+def _ends_within_a_line(path: Path) -> bool:
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read() != b"\n"

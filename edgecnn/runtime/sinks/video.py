@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from edgecnn.core.files import partial_name
-from edgecnn.core.frame import Classification, Frame
+from edgecnn.core.frame import Classification, Frame, Image
 from edgecnn.errors import EnvironmentMissing, InputError
 from edgecnn.vision.draw import draw_classification
 
@@ -38,6 +39,7 @@ class VideoSink:
         self._size = (0, 0)
         self._begin_ns = 0
         self._written = 0
+        self._last: Image | None = None
 
     def write(self, frame: Frame, result: Classification, age_ns: int) -> None:
         """See ``Sink.write``; a frame of another size than the first is scaled to it."""
@@ -52,11 +54,20 @@ class VideoSink:
                     f"--save {self._path}: the video cannot be written", "check the folder and the room on the disk"
                 )
         elif (canvas.shape[1], canvas.shape[0]) != self._size:
-            canvas = cv2.resize(canvas, self._size)
-        due = round((frame.captured_ns - self._begin_ns) / 1e9 * self._fps) + 1 if self._live else self._written + 1
-        for _ in range(due - self._written):
-            self._writer.write(canvas)
-            self._written += 1
+            canvas = cv2.resize(canvas, self._size).astype(np.uint8, copy=False)
+        if self._live:
+            due = round((frame.captured_ns - self._begin_ns) / 1e9 * self._fps)
+            while self._last is not None and self._written < due:
+                self._append(self._last)
+            if self._written > due:  # the source is faster than it states
+                return
+        self._append(canvas)
+        self._last = canvas
+
+    def _append(self, canvas: Image) -> None:
+        assert self._writer is not None
+        self._writer.write(canvas)
+        self._written += 1
 
     def close(self) -> None:
         """Finish the file and give it its name.

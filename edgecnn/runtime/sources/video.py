@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 
 import cv2
@@ -12,12 +14,12 @@ import numpy as np
 
 from edgecnn.core.frame import Frame
 from edgecnn.errors import InputError
+from edgecnn.runtime.sources.container import missing_bytes
 
 _OPEN_TIMEOUT_MS = 10_000
 _READ_TIMEOUT_MS = 5_000
-# Containers state their length only nearly: FFmpeg reckons it from duration and rate in some. A cut file lacks more.
-_COUNT_TOLERANCE = 0.02
-_COUNT_SLACK = 3
+# FFmpeg takes the time base of a stream that does not state its rate, such as 90000.
+_MOST_FPS = 1000.0
 
 
 class VideoSource:
@@ -46,6 +48,9 @@ class VideoSource:
                 cv2.CAP_PROP_READ_TIMEOUT_MSEC,
                 _READ_TIMEOUT_MS,
             ]
+            if live:
+                # Each further thread of the decoder holds a frame back, which nobody would see in the frame's age.
+                limits += [cv2.CAP_PROP_N_THREADS, 1]
             self._capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, limits)
             hint = (
                 "check address, user and password with: ffprobe"
@@ -56,13 +61,16 @@ class VideoSource:
             raise InputError(f"source {address}: cannot be opened as video", hint)
         if live:
             self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        self.fps = max(float(self._capture.get(cv2.CAP_PROP_FPS)), 0.0)
+        self._reading = threading.Lock()
+        fps = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self.fps = fps if 0 < fps <= _MOST_FPS else 0.0
         self._stated = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
 
     def __iter__(self) -> Iterator[Frame]:
         index = 0
         while True:
-            taken, image = self._capture.read()
+            with self._reading:
+                taken, image = self._capture.read()
             if not taken:
                 break
             yield Frame(index, time.monotonic_ns(), image.astype(np.uint8, copy=False))
@@ -71,10 +79,11 @@ class VideoSource:
             raise InputError(
                 f"source {self.name}: the stream ended after {index} frames", "check the camera and start again"
             )
-        if index < self._stated * (1 - _COUNT_TOLERANCE) - _COUNT_SLACK:
+        # A count alone proves nothing: a trimmed MP4 counts frames that it hides, and Matroska leaves FFmpeg to guess.
+        if index < self._stated and (missing := missing_bytes(Path(self.name))):
             raise InputError(
                 f"source {self.name}: the video ends after {index} of {self._stated} frames",
-                "the file is cut short or damaged: copy it again",
+                f"the file is cut short, {missing} bytes are missing: copy it again",
             )
 
     def __enter__(self) -> VideoSource:
@@ -83,4 +92,7 @@ class VideoSource:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._capture.release()
+        # To release it while another thread reads would free what that thread uses. A read ends by its timeout.
+        if self._reading.acquire(timeout=_READ_TIMEOUT_MS / 1000 + 1):
+            self._capture.release()
+            self._reading.release()

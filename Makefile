@@ -1,0 +1,46 @@
+# Two commands matter to a user: make demo, make test. make check is for those who change the code.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install system demo test check format schemas constraints clean
+
+help:  ## Show this.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(VENV)/.installed  ## Make .venv with everything in it.
+
+$(VENV)/.installed: pyproject.toml constraints.txt tools/install.sh
+	@PYTHON="$(PYTHON)" bash tools/install.sh "$(VENV)"
+
+system:  ## Install the programs that tests talk to, where apt may be used.
+	@bash tools/install_system_parts.sh
+
+demo: $(VENV)/.installed  ## The main job on handwritten digits, start to end.
+	@$(BIN)/python tools/demo.py
+
+test: $(VENV)/.installed system  ## All tests.
+	@$(BIN)/python -m pytest -m "not gpu"
+
+check: $(VENV)/.installed  ## Format, lint, types, import contracts, unit tests, doctests: under a minute.
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/basedpyright
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/python -m pytest -q -m "not gpu and not slow" tests/unit tests/contract edgecnn
+
+format: $(VENV)/.installed  ## Format the code.
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+schemas: $(VENV)/.installed  ## Write the JSON schemas of recipes, devices, profiles and bundles anew.
+	@$(BIN)/python tools/write_schemas.py
+
+constraints:  ## Resolve constraints.txt anew (needs uv): the newest versions, for every Python that is supported.
+	@uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --extra dev pyproject.toml | grep -v '^-' > constraints.part
+	@mv constraints.part constraints.txt
+
+clean:  ## Remove what was built; the cache of stages and .venv stay.
+	@rm -rf build .pytest_cache .ruff_cache .hypothesis .import_linter_cache

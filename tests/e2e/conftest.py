@@ -1,0 +1,78 @@
+"""The demo's bundle, made once, and the command line as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as the one JSON document that it must be."""
+        return json.loads(self.out)
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of its own, so that nothing on the machine is used or left."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def edgecnn(cache: Path) -> Run:
+    """Run ``edgecnn ARGUMENTS`` in a process."""
+
+    def run(*arguments: object, cwd: Path | None = None, **environment: str) -> Done:
+        done = subprocess.run(
+            [sys.executable, "-m", "edgecnn", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            env={**os.environ, "EDGECNN_CACHE": str(cache), "COLUMNS": "200", **environment},
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def digits(edgecnn: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the demo's recipe."""
+    out = tmp_path_factory.mktemp("digits") / "bundle"
+    done = edgecnn("convert", "digits-lenet5", "--out", out)
+    assert done.code == 0, done.err
+    return out
+
+
+@pytest.fixture(scope="session")
+def held_out(digits: Path, cache: Path) -> Path:
+    """The folder of the 360 held-out digits."""
+    del digits  # converting has written them
+    return next(cache.glob("*/digits/heldout"))
+
+
+@pytest.fixture(scope="session")
+def training(digits: Path, cache: Path) -> Path:
+    """The folder of the 1,437 digits to train on."""
+    del digits
+    return next(cache.glob("*/digits/train"))

@@ -1,0 +1,153 @@
+"""The loop from frame to sinks, with a fake network."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from edgecnn.backends.fake import FakeSession
+from edgecnn.core.frame import Frame
+from edgecnn.core.preprocess import Preprocess
+from edgecnn.errors import InputError
+from edgecnn.runtime.pipeline import RunResult, run_pipeline
+from edgecnn.runtime.sources.synthetic import SyntheticSource
+
+SPEC = Preprocess(size_hw=(8, 8))
+LABELS = ("red", "green", "blue")
+SessionTaking = Callable[[float], FakeSession]
+
+
+def run(
+    source: Any, session: FakeSession, *sinks: Any, stop: threading.Event | None = None, **limits: Any
+) -> RunResult:
+    return run_pipeline(source, session, SPEC, LABELS, sinks, stop or threading.Event(), **limits)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+def test_an_overloaded_live_source_stays_fresh(session_taking: SessionTaking, recording: Any) -> None:
+    sink, fps, inference_s = recording(), 60.0, 0.1
+    with SyntheticSource(64, 48, fps) as source:
+        report = run(source, session_taking(inference_s), sink, duration_s=2.0).report
+    # A queue would be a second and more behind by now; the slack is for the scheduler of a busy machine.
+    assert report.frame_age.p99_ms <= 1000 * (1 / fps + 1.2 * inference_s) + 80
+    assert report.frame_age.p50_ms >= 1000 * inference_s
+    assert report.dropped > report.processed > 5
+    assert report.frames_in - report.processed - report.dropped in (0, 1)
+    assert report.processed == len(sink.indices)
+    assert sink.indices == sorted(set(sink.indices))
+
+
+def test_of_a_file_every_frame_is_processed_once_and_in_order(
+    scripted: Any, session_taking: SessionTaking, recording: Any
+) -> None:
+    sink = recording()
+    result = run(scripted(60), session_taking(0.001), sink)
+    assert sink.indices == list(range(60))
+    assert result.failure is None
+    report = result.report
+    assert (report.frames_in, report.processed, report.dropped) == (60, 60, 0)
+    assert (report.source, report.backend) == ("scripted", "fake")
+    assert report.fps == pytest.approx(60 / report.seconds)
+    assert {name: times.count for name, times in report.stages.items()} == dict.fromkeys(
+        ("preprocess", "infer", "decode", "sinks"), 60
+    )
+    assert report.stages["infer"].p50_ms >= 1.0 > report.stages["decode"].p50_ms
+
+
+def test_results_are_those_of_the_frame(scripted: Any, recording: Any) -> None:
+    sink = recording()
+    # The second class wins where the frame is brighter than 2 / 255.
+    session = FakeSession(lambda frame: [[0.0, frame.mean(), -9.0]], (1, 3, 8, 8), (1, 3))
+    dark = Preprocess(size_hw=(8, 8), scale=1, mean=(2.5,) * 3, std=(1.0,) * 3)
+    run_pipeline(scripted(5), session, dark, LABELS, [sink], threading.Event())
+    assert [found.labels[0] for found in sink.results] == ["red", "red", "red", "green", "green"]
+
+
+def test_max_frames(scripted: Any, session_taking: SessionTaking, recording: Any) -> None:
+    sink = recording()
+    result = run(scripted(60), session_taking(0), sink, max_frames=7)
+    assert sink.indices == list(range(7))
+    assert result.report.processed == 7
+    assert result.failure is None
+
+
+def test_duration(session_taking: SessionTaking) -> None:
+    with SyntheticSource(16, 16, 50.0) as source:
+        report = run(source, session_taking(0), duration_s=0.5).report
+    assert 0.5 <= report.seconds < 2.0
+    assert report.processed > 5
+
+
+def test_stop_ends_the_run(scripted: Any, session_taking: SessionTaking, recording: Any) -> None:
+    stop = threading.Event()
+    sink = recording(lambda frame: stop.set() if frame.index == 4 else None)
+    assert run(scripted(60), session_taking(0), sink, stop=stop).report.processed == 5
+
+
+def test_an_error_of_the_source_comes_after_all_frames_before_it(
+    scripted: Any, session_taking: SessionTaking, recording: Any
+) -> None:
+    sink, error = recording(), InputError("the cable is out")
+    result = run(scripted(20, error=error), session_taking(0.002), sink)
+    assert result.failure is error
+    assert sink.indices == list(range(20))
+    assert result.report.processed == 20
+
+
+def test_an_error_of_the_source_after_the_last_wanted_frame_is_of_no_interest(
+    scripted: Any, session_taking: SessionTaking
+) -> None:
+    source = scripted(4, error=InputError("the cable is out"))
+    assert run(source, session_taking(0.05), max_frames=2).failure is None
+
+
+def test_a_bug_in_the_source_is_raised(scripted: Any, session_taking: SessionTaking) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(scripted(2, error=ZeroDivisionError()), session_taking(0))
+
+
+def test_a_bug_in_a_sink_is_raised_and_the_capture_ends(
+    scripted: Any, session_taking: SessionTaking, recording: Any
+) -> None:
+    def fail(frame: Frame) -> None:
+        raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"):
+        run(scripted(1000), session_taking(0), recording(fail))
+
+
+def test_no_frames_at_all(scripted: Any, session_taking: SessionTaking) -> None:
+    report = run(scripted(0), session_taking(0)).report
+    assert (report.frames_in, report.processed, report.dropped, report.fps) == (0, 0, 0, 0.0)
+    assert report.frame_age.model_dump() == {
+        "count": 0, "mean_ms": 0.0, "p50_ms": 0.0, "p90_ms": 0.0, "p99_ms": 0.0, "max_ms": 0.0,
+    }  # fmt: skip
+    assert all(times.count == 0 for times in report.stages.values())
+
+
+def test_a_source_that_hangs_does_not_hold_up_the_end(scripted: Any, session_taking: SessionTaking) -> None:
+    released = threading.Event()
+
+    class Hanging(scripted):  # type: ignore[misc, valid-type]
+        def __iter__(self) -> Iterator[Frame]:
+            released.wait(30)
+            return iter(())
+
+    begin = time.monotonic()
+    report = run(Hanging(0, live=True), session_taking(0), duration_s=0.2).report
+    assert time.monotonic() - begin < 5
+    assert report.frames_in == 0
+    released.set()
+    for thread in threading.enumerate():
+        if thread.name == "capture":
+            thread.join(5)
