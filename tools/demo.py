@@ -128,7 +128,7 @@ def main() -> None:
 
 def _row(stage: dict[str, Any]) -> StageRow:
     parity, accuracy = stage["parity"], stage["accuracy"]
-    text = f"{parity['snr_db']:.1f} dB over {parity['frames']} frames" if parity else ""
+    text = f"{parity['snr_db']:.1f} dB" if parity else ""
     return StageRow(
         name=stage["stage"],
         detail="",

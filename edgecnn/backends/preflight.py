@@ -14,8 +14,8 @@ from typing import Any
 from edgecnn.errors import EnvironmentMissing, missing_extra
 
 _TIMEOUT_S = 300
-# What TensorRT-RTX compiles for ahead of time, as members of its ComputeCapability. Its 7.5 is left out: there it has no
-# FP32 matrix product, which TensorRT has on every GPU, so it would refuse what the older boards run.
+# What TensorRT-RTX compiles for ahead of time, as members of its ComputeCapability. Its 7.5 is left out: it has no FP32
+# matrix product there, which TensorRT has on every GPU, so it would refuse what the older boards run.
 _CAPABILITIES = ((8.0, "SM80"), (8.6, "SM86"), (8.9, "SM89"), (12.0, "SM120"))
 
 

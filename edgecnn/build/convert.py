@@ -19,6 +19,7 @@ from edgecnn.build.sources import image_size, open_pictures, resolve_labels
 from edgecnn.build.stages import Frames
 from edgecnn.build.store import Store
 from edgecnn.core.artifact import Accuracy, Artifact
+from edgecnn.core.classifier import Classifier, Scores
 from edgecnn.core.device import DeviceProfile, load_device
 from edgecnn.core.frame import Image
 from edgecnn.core.progress import Progress
@@ -27,7 +28,7 @@ from edgecnn.core.verdict import Verdict
 from edgecnn.deploy.bundle import BundleManifest, StageRecord, Target, require_bundle_path, write_bundle
 from edgecnn.errors import GateMissed, InputError
 from edgecnn.evaluate.accuracy import accuracy_of
-from edgecnn.graph.model import load_model
+from edgecnn.graph.model import ends_in_softmax, load_model
 from edgecnn.profiling.measure import milliseconds, time_frames
 from edgecnn.profiling.report.convert_page import render_conversion
 from edgecnn.quantize.schemes import tensorrt_scheme
@@ -79,6 +80,7 @@ def convert(
     folded = results[-1].artifact
     classes = _classes(folded)
     labels = resolve_labels(recipe, classes)
+    scores: Scores = "probabilities" if ends_in_softmax(load_model(folded.path)) else "logits"
     if work.evaluation is not None and work.labelled:
         work.evaluation = work.evaluation.labelled_for(labels)
     results = [replace(result, accuracy=_accuracy(work, result.artifact, folded)) for result in results]
@@ -88,7 +90,6 @@ def convert(
     last = results[-1].artifact
     verdict = _check(work, last)
     golden = _golden_frames(work)
-    results = [_timed(work, result, labels, list(golden.values())) for result in results]
     manifest = BundleManifest(
         name=recipe.name,
         task=recipe.task,
@@ -102,12 +103,14 @@ def convert(
         outputs=last.manifest.outputs,
         preprocess=recipe.preprocess,
         preprocess_assumed=preprocess_assumed,
+        scores=scores,
         labels=labels,
         stages=tuple(StageRecord(manifest=result.artifact.manifest, accuracy=result.accuracy) for result in results),
         verdict=verdict,
         not_checked="" if verdict is not None else "the extra preflight is not installed",
         files={},
     )
+    results = [_timed(work, result, manifest.classifier, list(golden.values())) for result in results]
     report = render_conversion(conversion_page(manifest, results, work.notes))
     bundle = write_bundle(out, last.path, golden, _golden_outputs(work, last, golden), manifest, report)
     return Conversion(bundle, tuple(results), verdict, tuple(work.notes))
@@ -272,13 +275,13 @@ def _golden_outputs(work: _Work, model: Artifact, golden: dict[str, Image]) -> l
     return [network(preprocess(image, work.recipe.preprocess)) for image in golden.values()]
 
 
-def _timed(work: _Work, result: StageResult, labels: tuple[str, ...], frames: list[Image]) -> StageResult:
+def _timed(work: _Work, result: StageResult, classifier: Classifier, frames: list[Image]) -> StageResult:
     """Add this machine's latency to a stage that ONNX Runtime can run."""
     if result.artifact.manifest.kind != "onnx":
         return result
     work.progress.note(f"time {result.artifact.manifest.stage}")
     session = OrtSession(result.artifact.path)
-    timing = time_frames(session, work.recipe.preprocess, labels, frames, _TIMING_S)
+    timing = time_frames(session, classifier, frames, _TIMING_S)
     session.close()
     totals = [sum(times) for times in zip(*timing.samples_ns.values(), strict=True)]
     return replace(result, p50_ms=milliseconds(totals, 50), p99_ms=milliseconds(totals, 99))

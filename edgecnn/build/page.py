@@ -31,8 +31,8 @@ def parity_text(manifest: Manifest) -> str:
     parity = manifest.parity
     if parity is None:
         return ""
-    kind = " synthetic" if parity.inputs == "synthetic" else ""
-    return f"{parity.snr_db:.1f} dB over {parity.frames}{kind} frames"
+    kind = " on synthetic frames" if parity.inputs == "synthetic" else ""
+    return f"{parity.snr_db:.1f} dB{kind}"
 
 
 def _detail(manifest: Manifest) -> str:

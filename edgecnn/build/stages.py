@@ -27,7 +27,7 @@ from edgecnn.evaluate.parity import (
 )
 from edgecnn.graph.cast_fp16 import cast_to_fp16
 from edgecnn.graph.cleanup import clean_up
-from edgecnn.graph.model import input_specs, load_model, output_specs, save_model
+from edgecnn.graph.model import hash_model, input_specs, load_model, output_specs, save_model
 from edgecnn.graph.opset import raise_opset
 from edgecnn.graph.prepare import PREPARATION, infer_shapes, run_passes
 from edgecnn.graph.summary import count_parameters
@@ -145,7 +145,7 @@ def fold(source: Path, name: str, frames: Frames, store: Store) -> Artifact:
         require_snr(parity, FP32_BAR_DB, name)
         return _output(payload, parity, counts)
 
-    return store.run(_onnx_stage("fold", {}, (hash_file(source), frames.sha256)), work)
+    return store.run(_onnx_stage("fold", {}, (hash_model(source), frames.sha256)), work)
 
 
 def cast(folded: Artifact, frames: Frames, store: Store) -> Artifact:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from edgecnn.core.progress import ProgressTask
 
 
+_LEAST_TEXT = 14
+
+
 def say(text: str) -> None:
     """A line for people, on standard error."""
     print(text, file=sys.stderr, flush=True)
@@ -34,27 +37,29 @@ def print_json(document: Any) -> None:
     sys.stdout.flush()
 
 
-def print_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], footer: Sequence[str] | None = None
-) -> None:
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], footer: Sequence[str] = ()) -> None:
     """A table on standard output; columns whose name ends in a space are text, the others are aligned as figures."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
+    cells = [tuple(row) for row in rows]
     table = Table(
-        title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", show_footer=footer is not None
+        title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", show_footer=bool(footer), pad_edge=False
     )
     for index, name in enumerate(columns):
         is_text = name.endswith(" ")
+        # On a narrow terminal long texts are folded, short ones and figures never.
+        longest = max((len(row[index]) for row in cells), default=0)
         table.add_column(
             name.strip(),
-            footer=footer[index] if footer is not None else "",
+            footer=footer[index] if footer else "",
             justify="left" if is_text else "right",
-            overflow="fold" if is_text else "ellipsis",
+            overflow="fold",
             no_wrap=not is_text,
+            min_width=min(longest, _LEAST_TEXT) if is_text else None,
         )
-    for row in rows:
+    for row in cells:
         table.add_row(*row)
     terminal = Console(highlight=False, markup=False)
     # A pipe or a log has no width of its own: take what the table wants.

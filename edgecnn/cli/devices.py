@@ -28,23 +28,10 @@ def command(
     if name is None:
         console.print_table(
             "devices",
-            (
-                "name ",
-                "title ",
-                "compute",
-                "memory GB",
-                "GB/s",
-                "INT8 TOPS",
-                "FP16 TFLOPS",
-                "DLA",
-                "newest JetPack",
-                "TensorRT",
-            ),
+            ("name ", "GB", "GB/s", "INT8", "FP16", "DLA", "JetPack ", "TensorRT "),
             [
                 (
                     profile.name,
-                    profile.title,
-                    profile.gpu.compute_capability,
                     f"{profile.memory.size_gb:g}",
                     f"{profile.memory.bandwidth_gb_s:g}" + _mark(profile.unverified, "memory/bandwidth_gb_s"),
                     _figure(profile.gpu.int8_dense_tops) + _mark(profile.unverified, "gpu/int8_dense_tops"),
@@ -56,7 +43,7 @@ def command(
                 for profile in profiles
             ],
         )
-        print("dense, of the GPU alone, at its highest clock; ? marks a figure that nobody has verified")
+        print("INT8 in TOPS, FP16 in TFLOPS: dense, of the GPU alone, at its highest clock; ? is not verified")
         return
     profile = profiles[0]
     for key, value in profile.model_dump(mode="json", exclude={"power_modes", "software", "unverified"}).items():

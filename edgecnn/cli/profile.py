@@ -45,8 +45,7 @@ def command(
         target=manifest.target.device,
         session=session,
         threads=threads,
-        spec=manifest.preprocess,
-        labels=manifest.labels,
+        classifier=manifest.classifier,
         frames=loaded.golden_frames(),
         seconds=seconds,
     )

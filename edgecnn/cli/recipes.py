@@ -31,14 +31,11 @@ def command(
     else:
         console.print_table(
             "recipes",
-            ("name ", "model ", "input", "precision ", "device ", "what "),
+            ("name ", "model ", "what "),
             [
                 (
                     recipe.name,
                     recipe.model.source,
-                    " x ".join(str(size) for size in (recipe.preprocess.channels, *recipe.preprocess.size_hw)),
-                    recipe.quantize.precision,
-                    recipe.target.device,
                     recipe.description,
                 )
                 for recipe in loaded

@@ -71,8 +71,7 @@ def command(
         result = run_pipeline(
             frames,
             session,
-            manifest.preprocess,
-            manifest.labels,
+            manifest.classifier,
             sinks,
             stop,
             max_frames=max_frames,

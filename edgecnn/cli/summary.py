@@ -70,6 +70,4 @@ def command(
         footer=("total", "", "", *(f"{value:,}" for value in totals), f"{macs:,}"),
     )
     if any(row.statistics for row in rows):
-        console.say(
-            f"beside these: {sum(row.statistics for row in rows):,} running means and variances, not learnt"
-        )
+        console.say(f"beside these: {sum(row.statistics for row in rows):,} running means and variances, not learnt")

@@ -50,6 +50,8 @@ def load_document(path: Path, model: type[_Document], kind: str) -> _Document:
 
 def _complaint(path: Path, lines: dict[_Location, int], model: type[BaseModel], detail: Any) -> str:
     location = _place_in_file(detail["loc"], lines)
+    if detail["type"] == "missing":
+        location = (*_place_in_file(detail["loc"][:-1], lines), detail["loc"][-1])
     line = next((lines[location[:end]] for end in range(len(location), -1, -1) if location[:end] in lines), 1)
     key = ".".join(str(part) for part in location)
     if detail["type"] == "extra_forbidden":
@@ -58,7 +60,6 @@ def _complaint(path: Path, lines: dict[_Location, int], model: type[BaseModel], 
         advice = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
         return f"{path}:{line}: unknown key '{key}'; {advice}"
     if detail["type"] == "missing":
-        key = ".".join(str(part) for part in (*location, *detail["loc"][-1:]))
         return f"{path}:{line}: '{key}' is missing"
     if detail["type"] == "value_error":  # a rule of several keys, whose input is all of them
         return f"{path}:{line}: {f'{key!r}: ' if key else ''}{detail['ctx']['error']}"

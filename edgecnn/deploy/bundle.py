@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgecnn.core.artifact import Accuracy, Manifest
+from edgecnn.core.classifier import Classifier, Scores
 from edgecnn.core.files import hash_file, install_directory, partial_name, write_text
 from edgecnn.core.frame import Image
 from edgecnn.core.preprocess import Preprocess
@@ -68,11 +69,17 @@ class BundleManifest(_Part):
     outputs: tuple[TensorSpec, ...]
     preprocess: Preprocess
     preprocess_assumed: bool = Field(description="true where nobody stated the preprocessing and ImageNet's was taken")
+    scores: Scores = Field(description="what the network's output is")
     labels: tuple[str, ...]
     stages: tuple[StageRecord, ...]
     verdict: Verdict | None
     not_checked: str
     files: dict[str, str]
+
+    @property
+    def classifier(self) -> Classifier:
+        """How the network is used."""
+        return Classifier(self.preprocess, self.labels, self.scores)
 
 
 @dataclass(frozen=True)

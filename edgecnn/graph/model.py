@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
+from edgecnn.core.files import hash_file
 from edgecnn.core.tensors import TensorSpec
 from edgecnn.errors import InputError
 
@@ -67,6 +69,29 @@ def load_model(path: Path) -> ir.Model:
     except (onnx.checker.ValidationError, UnicodeDecodeError, ir.serde.SerdeError, TypeError, ValueError) as error:
         reason = _first_line(error.__cause__ or error)
         raise InputError(f"model {path}: not valid ONNX: {reason}", "export or copy it again") from None
+
+
+def hash_model(path: Path) -> str:
+    """SHA-256 of an ONNX file together with its external data, which a hash of the file alone would miss.
+
+    Raises:
+        InputError: As ``load_model``.
+    """
+    load_model(path)  # everything that can be wrong with the file is said there
+    digest = hashlib.sha256(hash_file(path).encode())
+    tensors = [value.const_value for value in ir.load(path).graph.initializers.values()]
+    for data in sorted({Path(tensor.path) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}):
+        digest.update(hash_file(data).encode())
+    return digest.hexdigest()
+
+
+def ends_in_softmax(model: ir.Model) -> bool:
+    """Whether the graph's one output is probabilities: made by Softmax, with nothing after it but a change of form."""
+    node = model.graph.outputs[0].producer() if len(model.graph.outputs) == 1 else None
+    while node is not None and node.op_type in ("Identity", "Cast", "Reshape", "Flatten", "Squeeze"):
+        source = node.inputs[0]
+        node = source.producer() if source is not None else None
+    return node is not None and node.op_type == "Softmax"
 
 
 def save_model(model: ir.Model, path: Path) -> None:

@@ -96,27 +96,26 @@ def _size(node: ir.Node, position: int, counted: set[str]) -> int:
     return array.size
 
 
-def _volume(value: ir.Value | None) -> int | None:
+def _sizes(value: ir.Value | None) -> tuple[int, ...] | None:
+    """A value's shape, where all of it is known."""
     if value is None or value.shape is None or not all(isinstance(size, int) for size in value.shape):
         return None
-    return math.prod(int(size) for size in value.shape if isinstance(size, int))
+    return tuple(int(size) for size in value.shape if isinstance(size, int))
+
+
+def _volume(value: ir.Value | None) -> int | None:
+    sizes = _sizes(value)
+    return None if sizes is None else math.prod(sizes)
 
 
 def _macs(node: ir.Node) -> int | None:
     """Multiply-accumulates: each output element of a Conv takes (Cin / groups) x Kh x Kw; of a Gemm, its inner size."""
-    weight = constant(_weight_source(node, 1))
-    outputs = _volume(node.outputs[0])
-    if node.op_type == "ConvTranspose":
-        # Every input element meets (Cout / groups) x Kh x Kw weights.
-        inputs = _volume(node.inputs[0])
-        return None if weight is None or inputs is None else inputs * math.prod(weight.shape[1:])
-    if weight is None:
-        data = node.inputs[0]
-        inner = data.shape[-1] if data is not None and data.shape is not None and len(data.shape) else None
-        return outputs * inner if outputs is not None and isinstance(inner, int) else None
-    if outputs is None:
+    weight = _sizes(_weight_source(node, 1))
+    # Every input element of a ConvTranspose meets (Cout / groups) x Kh x Kw weights.
+    elements = _volume(node.inputs[0] if node.op_type == "ConvTranspose" else node.outputs[0])
+    if weight is None or elements is None:
         return None
-    if node.op_type == "Conv":
-        return outputs * math.prod(weight.shape[1:])
+    if node.op_type in ("Conv", "ConvTranspose"):
+        return elements * math.prod(weight[1:])
     transposed = "transB" in node.attributes and node.attributes["transB"].as_int()
-    return outputs * (weight.shape[1] if transposed else weight.shape[-2])
+    return elements * (weight[1] if transposed else weight[max(len(weight) - 2, 0)])

@@ -9,9 +9,9 @@ from typing import Any
 import numpy.typing as npt
 
 from edgecnn.backends.session import Session
+from edgecnn.core.classifier import Classifier
 from edgecnn.core.frame import Image
 from edgecnn.core.percentiles import nearest_rank
-from edgecnn.core.preprocess import Preprocess
 from edgecnn.profiling.bench import Timing, time_steps
 from edgecnn.profiling.environment import read_environment, warnings_for
 from edgecnn.profiling.layers import time_layers
@@ -29,8 +29,7 @@ def measure(
     target: str,
     session: Session,
     threads: int,
-    spec: Preprocess,
-    labels: tuple[str, ...],
+    classifier: Classifier,
     frames: Sequence[Image],
     seconds: float,
 ) -> Profile:
@@ -44,15 +43,14 @@ def measure(
         target: The device that it was made for.
         session: What runs it.
         threads: That the session was opened with; 0: the backend's choice.
-        spec: Preprocessing.
-        labels: Names of the classes.
+        classifier: How it is used.
         frames: Pictures, used in turn.
         seconds: How long to sample.
     """
     environment = read_environment()
-    timing = time_frames(session, spec, labels, frames, seconds)
+    timing = time_frames(session, classifier, frames, seconds)
     totals = [sum(times) for times in zip(*timing.samples_ns.values(), strict=True)]
-    example = preprocess(frames[0], spec)
+    example = preprocess(frames[0], classifier.preprocess)
     return Profile(
         bundle=name,
         model_sha256=model_sha256,
@@ -70,9 +68,7 @@ def measure(
     )
 
 
-def time_frames(
-    session: Session, spec: Preprocess, labels: tuple[str, ...], frames: Sequence[Image], seconds: float
-) -> Timing:
+def time_frames(session: Session, classifier: Classifier, frames: Sequence[Image], seconds: float) -> Timing:
     """Times of preprocessing, inference and decoding, frame by frame; see ``measure``."""
     input_name, output_name = session.inputs[0].name, session.outputs[0].name
     state: dict[str, npt.NDArray[Any]] = {}
@@ -80,14 +76,14 @@ def time_frames(
 
     def run_preprocess() -> None:
         nonlocal turn
-        state["input"] = preprocess(frames[turn % len(frames)], spec)
+        state["input"] = preprocess(frames[turn % len(frames)], classifier.preprocess)
         turn += 1
 
     def run_inference() -> None:
         state["output"] = session.run({input_name: state["input"]})[output_name]
 
     def run_decode() -> None:
-        decode_classification(state["output"], labels)
+        decode_classification(state["output"], classifier)
 
     return time_steps({"preprocess": run_preprocess, "infer": run_inference, "decode": run_decode}, seconds)
 

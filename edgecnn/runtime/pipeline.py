@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field
 
 from edgecnn.backends.session import Session
+from edgecnn.core.classifier import Classifier
 from edgecnn.core.percentiles import DurationHistogram, Percentiles
-from edgecnn.core.preprocess import Preprocess
 from edgecnn.errors import EdgecnnError
 from edgecnn.runtime.buffer import FrameBuffer
 from edgecnn.runtime.sinks.base import Sink
@@ -56,8 +56,7 @@ class RunResult:
 def run_pipeline(
     source: FrameSource,
     session: Session,
-    spec: Preprocess,
-    labels: tuple[str, ...],
+    classifier: Classifier,
     sinks: Sequence[Sink],
     stop: threading.Event,
     *,
@@ -71,8 +70,7 @@ def run_pipeline(
     Args:
         source: Open; captured from in a thread of its own.
         session: Runs in the calling thread.
-        spec: Preprocessing.
-        labels: Names of the classes.
+        classifier: How it is used.
         sinks: Get every result, in the calling thread; the caller closes them.
         stop: Ends the run when set.
         max_frames: Process so many at most.
@@ -98,11 +96,11 @@ def run_pipeline(
             if frame is None:
                 continue
             taken = time.monotonic_ns()
-            network_input = preprocess(frame.image, spec)
+            network_input = preprocess(frame.image, classifier.preprocess)
             prepared = time.monotonic_ns()
             output = session.run({input_name: network_input})[output_name]
             inferred = time.monotonic_ns()
-            result = decode_classification(output, labels)
+            result = decode_classification(output, classifier)
             decoded = time.monotonic_ns()
             for sink in sinks:
                 sink.write(frame, result, decoded - frame.captured_ns)

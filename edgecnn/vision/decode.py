@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecnn.core.classifier import Classifier
 from edgecnn.core.frame import Classification
 
 
@@ -17,18 +18,19 @@ def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return exponents / exponents.sum(axis=-1, keepdims=True)
 
 
-def decode_classification(logits: npt.NDArray[Any], labels: tuple[str, ...], top: int = 5) -> Classification:
+def decode_classification(output: npt.NDArray[Any], classifier: Classifier, top: int = 5) -> Classification:
     """The ``top`` most probable classes of one picture.
 
     Args:
-        logits: (1, classes) or (classes,): what comes before softmax.
-        labels: A name for each class.
+        output: The network's, (1, classes) or (classes,).
+        classifier: What it means.
         top: How many.
     """
-    probabilities = softmax(logits.reshape(-1))
+    scores = output.reshape(-1)
+    probabilities = softmax(scores) if classifier.scores == "logits" else scores
     order = np.argsort(-probabilities, kind="stable")[: min(top, probabilities.size)]
     return Classification(
         classes=tuple(int(index) for index in order),
         probabilities=tuple(float(probabilities[index]) for index in order),
-        labels=tuple(labels[index] for index in order),
+        labels=tuple(classifier.labels[index] for index in order),
     )

@@ -48,11 +48,12 @@ class VideoSink:
             self._size = (canvas.shape[1], canvas.shape[0])
             self._begin_ns = frame.captured_ns
             code = cv2.VideoWriter.fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self._part), cv2.CAP_FFMPEG, code, self._fps, self._size)
-            if not self._writer.isOpened():
+            writer = cv2.VideoWriter(str(self._part), cv2.CAP_FFMPEG, code, self._fps, self._size)
+            if not writer.isOpened():
                 raise EnvironmentMissing(
                     f"--save {self._path}: the video cannot be written", "check the folder and the room on the disk"
                 )
+            self._writer = writer
         elif (canvas.shape[1], canvas.shape[0]) != self._size:
             canvas = cv2.resize(canvas, self._size).astype(np.uint8, copy=False)
         if self._live:

@@ -10,21 +10,21 @@ from typing import Any
 import pytest
 
 from edgecnn.backends.fake import FakeSession
+from edgecnn.core.classifier import Classifier
 from edgecnn.core.frame import Frame
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.errors import InputError
 from edgecnn.runtime.pipeline import RunResult, run_pipeline
 from edgecnn.runtime.sources.synthetic import SyntheticSource
 
-SPEC = Preprocess(size_hw=(8, 8))
-LABELS = ("red", "green", "blue")
+CLASSIFIER = Classifier(Preprocess(size_hw=(8, 8)), ("red", "green", "blue"), "logits")
 SessionTaking = Callable[[float], FakeSession]
 
 
 def run(
     source: Any, session: FakeSession, *sinks: Any, stop: threading.Event | None = None, **limits: Any
 ) -> RunResult:
-    return run_pipeline(source, session, SPEC, LABELS, sinks, stop or threading.Event(), **limits)
+    return run_pipeline(source, session, CLASSIFIER, sinks, stop or threading.Event(), **limits)
 
 
 @pytest.fixture(autouse=True)
@@ -68,8 +68,9 @@ def test_results_are_those_of_the_frame(scripted: Any, recording: Any) -> None:
     sink = recording()
     # The second class wins where the frame is brighter than 2 / 255.
     session = FakeSession(lambda frame: [[0.0, frame.mean(), -9.0]], (1, 3, 8, 8), (1, 3))
-    dark = Preprocess(size_hw=(8, 8), scale=1, mean=(2.5,) * 3, std=(1.0,) * 3)
-    run_pipeline(scripted(5), session, dark, LABELS, [sink], threading.Event())
+    spec = Preprocess(size_hw=(8, 8), scale=1, mean=(2.5,) * 3, std=(1.0,) * 3)
+    dark = Classifier(spec, CLASSIFIER.labels, "logits")
+    run_pipeline(scripted(5), session, dark, [sink], threading.Event())
     assert [found.labels[0] for found in sink.results] == ["red", "red", "red", "green", "green"]
 
 

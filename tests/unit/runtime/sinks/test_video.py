@@ -126,3 +126,4 @@ def test_a_folder_that_is_gone_is_told_of(tmp_path: Path, frame_of: FrameOf, res
     (tmp_path / "gone").rmdir()
     with pytest.raises(EnvironmentMissing, match="cannot be written"):
         sink.write(frame_of(0), result, 0)
+    sink.close()

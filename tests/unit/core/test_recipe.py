@@ -1,0 +1,82 @@
+"""Recipes: the shipped ones, and the paths in one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgecnn.core.device import load_device
+from edgecnn.core.recipe import load_recipe
+from edgecnn.core.resources import shipped_names
+from edgecnn.errors import InputError
+
+NAMES = shipped_names("recipes")
+PREPROCESS = "preprocess: {size_hw: [32, 32]}\n"
+
+
+def write(folder: Path, text: str) -> str:
+    folder.mkdir(exist_ok=True)
+    path = folder / "own.yaml"
+    path.write_text(f"name: own\n{PREPROCESS}{text}")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_recipes_load_under_their_name_for_a_known_device(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert load_device(recipe.target.device).name == recipe.target.device
+    assert recipe.description
+
+
+def test_there_are_recipes() -> None:
+    assert "digits-lenet5" in NAMES
+
+
+def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
+    recipe = load_recipe(
+        write(
+            tmp_path / "sub",
+            "model: {source: net.onnx, weights: ../weights.pth}\n"
+            "data: {train: pictures, calibration: /data/calibration, evaluation: lists/held-out.csv}\n"
+            "labels: names.txt\n",
+        )
+    )
+    folder = tmp_path / "sub"
+    assert recipe.model.source == str(folder / "net.onnx")
+    assert recipe.model.weights == str(folder / "../weights.pth")
+    assert recipe.data.train == str(folder / "pictures")
+    assert recipe.data.calibration == "/data/calibration"
+    assert recipe.data.evaluation == str(folder / "lists/held-out.csv")
+    assert recipe.labels == str(folder / "names.txt")
+
+
+@pytest.mark.parametrize("weights", ["default", "random"])
+def test_names_are_no_paths(tmp_path: Path, weights: str) -> None:
+    recipe = load_recipe(
+        write(
+            tmp_path,
+            f"model: {{source: 'torchvision:resnet18', weights: {weights}}}\n"
+            "data: {train: 'sklearn:digits/train'}\nlabels: imagenet-1k\n",
+        )
+    )
+    assert (recipe.model.source, recipe.model.weights) == ("torchvision:resnet18", weights)
+    assert (recipe.data.train, recipe.labels) == ("sklearn:digits/train", "imagenet-1k")
+    assert recipe.data.evaluation is None
+
+
+def test_labels_can_be_given_one_by_one(tmp_path: Path) -> None:
+    assert load_recipe(write(tmp_path, "model: {source: 'zoo:lenet5'}\nlabels: [a, b]\n")).labels == ("a", "b")
+
+
+def test_an_unknown_recipe_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(InputError, match="recipe digits-lenet6: no such file") as caught:
+        load_recipe("digits-lenet6")
+    for name in NAMES:
+        assert name in caught.value.hint
+
+
+def test_a_mistake_in_a_recipe(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"own\.yaml:4: unknown key 'quantise'; did you mean 'quantize'\?"):
+        load_recipe(write(tmp_path, "model: {source: 'zoo:lenet5'}\nquantise: {}\n"))
