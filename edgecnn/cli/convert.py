@@ -42,6 +42,7 @@ def command(
     from edgecnn.build.store import Store
     from edgecnn.cli.stage_table import print_stages
 
+    console.say(f"converting {source}")
     recipe = recipe_from(source)
     parts = {
         "target": {"device": device},

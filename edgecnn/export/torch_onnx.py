@@ -7,6 +7,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Mapping
 
 import onnx_ir as ir
 import torch
@@ -53,18 +54,28 @@ def export_module(module: torch.nn.Module, input_shape: tuple[int, ...]) -> ir.M
         quiet.setLevel(level)
     assert program is not None  # only a path to write to makes it None
     model: ir.Model = program.model
-    _name_nodes_by_module(model)
+    modules = _modules_of_values(model)
     run_passes(model, (clean_up, infer_shapes))
+    _name_nodes(model, modules)
     return model
 
 
-def _name_nodes_by_module(model: ir.Model) -> None:
-    """Name each node after the module that it came from (``features.0.0``), as a reader of the network knows it."""
-    taken: set[str] = set()
+def _modules_of_values(model: ir.Model) -> dict[str, str]:
+    """For each value, the module that made it (``features.0.0``), as a reader of the network knows it."""
+    modules: dict[str, str] = {}
     for node in model.graph:
         # A list of the scopes from the whole network inwards, the operation last, as Python text.
         scopes = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
-        name = str(scopes[-2]) if len(scopes) > 1 and scopes[-2] else str(node.name)
+        if len(scopes) > 1 and scopes[-2]:
+            modules.update({str(value.name): str(scopes[-2]) for value in node.outputs})
+    return modules
+
+
+def _name_nodes(model: ir.Model, modules: Mapping[str, str]) -> None:
+    """Name each node after its module; one that is not the first there gets a number."""
+    taken: set[str] = set()
+    for node in model.graph:
+        name = modules.get(str(node.outputs[0].name), str(node.name))
         free, count = name, 1
         while free in taken:
             free, count = f"{name}.{count}", count + 1

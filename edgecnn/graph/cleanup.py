@@ -11,6 +11,9 @@ from onnxscript import optimizer
 
 from edgecnn.graph.model import PassResult, constant
 
+# The first version of the format in which a weight is not one of the graph's inputs as well.
+_WEIGHTS_ARE_NO_INPUTS = 4
+
 
 def clean_up(model: ir.Model) -> PassResult:
     """Fold constants, drop identities, dropout, dead nodes and computed convolution biases that are all zero.
@@ -33,6 +36,7 @@ def clean_up(model: ir.Model) -> PassResult:
         common.RemoveUnusedOpsetsPass(),
     ):
         step(model)
+    model.ir_version = max(model.ir_version, _WEIGHTS_ARE_NO_INPUTS)
     for node in model.graph:
         node.metadata_props.clear()  # stack traces of the exporting machine
     after = _fingerprint(model)

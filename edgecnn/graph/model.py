@@ -63,10 +63,16 @@ def load_model(path: Path) -> ir.Model:
             f"model {path}: opset {opset} is too old; {OLDEST_OPSET} and later are read", "export it again"
         )
     try:
-        onnx.checker.check_model(proto)
+        onnx.checker.check_model(proto, full_check=True)
         return ir.from_proto(proto)
     # Damaged bytes make names that are not text, and types and attributes that onnx-ir does not know.
-    except (onnx.checker.ValidationError, UnicodeDecodeError, ir.serde.SerdeError, TypeError, ValueError) as error:
+    except (
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+        ir.serde.SerdeError,
+        TypeError,
+        ValueError,
+    ) as error:
         reason = _first_line(error.__cause__ or error)
         raise InputError(f"model {path}: not valid ONNX: {reason}", "export or copy it again") from None
 

@@ -7,6 +7,7 @@ residual addition quantize the identity branch only, so that the addition fuses 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -56,8 +57,9 @@ def place(model: ir.Model) -> Placement:
         assert data is not None
         placement.weights.append(WeightPoint(node, axis_or_reason))
         placement.activations.setdefault(data, []).append((node, 0))
+    quantized = {point.node for point in placement.weights}
     for node in model.graph:
-        if node.op_type == "Add" and (position := _identity_branch(node)) is not None:
+        if node.op_type == "Add" and (position := _identity_branch(node, quantized)) is not None:
             branch = node.inputs[position]
             assert branch is not None
             placement.activations.setdefault(branch, []).append((node, position))
@@ -90,22 +92,22 @@ def _weight_axis(node: ir.Node) -> int | str | None:
             return 1 if weight.ndim == 2 else "its weights have not two dimensions"
 
 
-def _identity_branch(node: ir.Node) -> int | None:
+def _identity_branch(node: ir.Node, quantized: Collection[ir.Node]) -> int | None:
     """Which input of a residual addition is the identity, or None where the pattern is not there.
 
-    The other input must come straight from a convolution that nobody else reads: that is what the addition fuses into.
-    Where both do (a block with a projection), the second is quantized.
+    The other input must come straight from a quantized convolution that nobody else reads: that is what the addition
+    fuses into. Where both do (a block with a projection), the second is quantized.
     """
     if any(value is None or constant(value) is not None for value in node.inputs):
         return None
-    fusable = [_is_private_convolution(value) for value in node.inputs]
+    fusable = [_is_private_convolution(value, quantized) for value in node.inputs]
     if fusable == [True, True] or fusable == [True, False]:
         return 1
     return 0 if fusable == [False, True] else None
 
 
-def _is_private_convolution(value: ir.Value | None) -> bool:
+def _is_private_convolution(value: ir.Value | None, quantized: Collection[ir.Node]) -> bool:
     producer = value.producer() if value is not None else None
-    if value is None or producer is None or producer.op_type != "Conv":
+    if value is None or producer is None or producer.op_type != "Conv" or producer not in quantized:
         return False
     return len(value.uses()) == 1 and not value.is_graph_output()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -31,8 +32,7 @@ class JsonLinesSink:
             "time": round((self._epoch_ns + frame.captured_ns) / 1e9, 3),
             "age_ms": round(age_ns / 1e6, 3),
             "classes": [
-                # JSON has no NaN, which is what a network gives whose numbers overflowed.
-                {"class": number, "label": label, "probability": round(probability, 4) if probability >= 0 else None}
+                {"class": number, "label": label, "probability": _rounded(probability)}
                 for number, label, probability in zip(result.classes, result.labels, result.probabilities, strict=True)
             ],
         }
@@ -41,6 +41,11 @@ class JsonLinesSink:
     def close(self) -> None:
         """See ``Sink.close``."""
         self._stream.close()
+
+
+def _rounded(probability: float) -> float | None:
+    """Four digits; None for what JSON cannot hold: the NaN of a network whose numbers overflowed."""
+    return round(probability, 4) if math.isfinite(probability) else None
 
 
 def _ends_within_a_line(path: Path) -> bool:

@@ -6,6 +6,7 @@ opencv-python's wheel has no GStreamer, and a camera driver that hangs must not 
 from __future__ import annotations
 
 import re
+import select
 import shutil
 import subprocess
 import tempfile
@@ -21,6 +22,8 @@ from edgecnn.core.frame import Frame
 from edgecnn.errors import EnvironmentMissing, InputError
 
 _END_S = 2.0
+# Longer than any camera takes to start.
+_SILENT_S = 10.0
 
 
 def csi_source(address: str) -> GStreamerSource:
@@ -62,7 +65,7 @@ class GStreamerSource:
 
     Raises:
         EnvironmentMissing: gst-launch-1.0 is not installed.
-        InputError: While iterating: the pipeline failed or ended; the message is GStreamer's.
+        InputError: While iterating: the pipeline failed or ended, and the message is GStreamer's; or it fell silent.
     """
 
     live = True
@@ -96,6 +99,11 @@ class GStreamerSource:
             view = rows.reshape(-1).data
             filled = 0
             while filled < len(view):
+                if not select.select([self._process.stdout], [], [], _SILENT_S)[0]:
+                    raise InputError(
+                        f"source {self.name}: no picture for {_SILENT_S:g} s, after {index} frames",
+                        "check the camera's cable; on a Jetson: sudo systemctl restart nvargus-daemon",
+                    )
                 count = self._process.stdout.readinto(view[filled:])  # type: ignore[attr-defined]
                 if not count:
                     raise InputError(

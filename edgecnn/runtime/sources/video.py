@@ -69,9 +69,12 @@ class VideoSource:
     def __iter__(self) -> Iterator[Frame]:
         index = 0
         while True:
+            begin = time.monotonic()
             with self._reading:
                 taken, image = self._capture.read()
-            if not taken:
+            # After a timeout FFmpeg hands out what its decoder still held: a frame that is seconds old.
+            silent = self.live and time.monotonic() - begin >= _READ_TIMEOUT_MS / 1000
+            if not taken or silent:
                 break
             yield Frame(index, time.monotonic_ns(), image.astype(np.uint8, copy=False))
             index += 1

@@ -60,8 +60,10 @@ def test_summary_of_a_known_distribution(shape: str) -> None:
 
 
 def test_rank_is_not_one_too_many_in_floats() -> None:
-    # 1000 * 99.9 / 100 is 999.0000000000001.
-    assert recorded([1_000] * 999 + [9_000_000]).percentile_ns(99.9) == pytest.approx(1_000, rel=TOLERANCE)
+    # 250 * 64.4 / 100 is 161.00000000000003.
+    samples = [1_000] * 161 + [9_000_000] * 89
+    assert nearest_rank(samples, 64.4) == 1_000
+    assert recorded(samples).percentile_ns(64.4) == pytest.approx(1_000, rel=TOLERANCE)
 
 
 def test_nothing_recorded() -> None:

@@ -10,13 +10,13 @@ import pytest
 
 from edgecnn.backends.fake import FakeSession
 from edgecnn.backends.ort import OrtSession
+from edgecnn.core.classifier import Classifier
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.profiling.bench import LEAST_SAMPLES
 from edgecnn.profiling.measure import measure, milliseconds, time_frames
 from edgecnn.profiling.records import Profile
 
-SPEC = Preprocess(size_hw=(8, 8))
-LABELS = ("red", "green", "blue")
+CLASSIFIER = Classifier(Preprocess(size_hw=(8, 8)), ("red", "green", "blue"), "logits")
 
 
 def profile_of_session(session: Any, model: Path, frames: list[np.ndarray]) -> Profile:
@@ -28,8 +28,7 @@ def profile_of_session(session: Any, model: Path, frames: list[np.ndarray]) -> P
         target="orin-nano-8gb",
         session=session,
         threads=1,
-        spec=SPEC,
-        labels=LABELS,
+        classifier=CLASSIFIER,
         frames=frames,
         seconds=0.0,
     )
@@ -66,7 +65,12 @@ def test_frames_are_used_in_turn() -> None:
 
     plain = Preprocess(size_hw=(8, 8), scale=1, mean=(0.0,) * 3, std=(1.0,) * 3)
     session = FakeSession(see, (1, 3, 8, 8), (1, 3))
-    time_frames(session, plain, LABELS, [picture(8, 8, 10), picture(8, 8, 20), picture(8, 8, 30)], 0.0)
+    time_frames(
+        session,
+        Classifier(plain, CLASSIFIER.labels, "logits"),
+        [picture(8, 8, 10), picture(8, 8, 20), picture(8, 8, 30)],
+        0.0,
+    )
     assert seen[:7] == [10, 20, 30, 10, 20, 30, 10]
 
 

@@ -34,7 +34,7 @@ def test_a_profile_is_the_same_after_json(profile_of: ProfileOf) -> None:
 def test_samples_that_do_not_belong_together_are_refused(
     profile_of: ProfileOf, samples: dict[str, tuple[int, ...]]
 ) -> None:
-    with pytest.raises(ValidationError, match="lists of one length for preprocess, infer, decode; found {"):
+    with pytest.raises(ValidationError, match="lists of one length for preprocess, infer, decode; found"):
         profile_of([1_000_000], samples_ns=samples)
 
 

@@ -64,6 +64,15 @@ def test_of_a_file_every_frame_is_processed_once_and_in_order(
     assert report.stages["infer"].p50_ms >= 1.0 > report.stages["decode"].p50_ms
 
 
+def test_age_counts_from_the_frames_arrival(scripted: Any, session_taking: SessionTaking, recording: Any) -> None:
+    sink = recording()
+    report = run(scripted(20), session_taking(0.02), sink).report
+    # The frames of a file wait while those before them are processed; the histogram's steps are of 1%.
+    assert report.frame_age.p50_ms > 2 * report.stages["infer"].p50_ms
+    assert report.frame_age.max_ms == max(sink.ages_ns) / 1e6
+    assert report.frame_age.p50_ms == pytest.approx(sorted(sink.ages_ns)[9] / 1e6, rel=0.01)
+
+
 def test_results_are_those_of_the_frame(scripted: Any, recording: Any) -> None:
     sink = recording()
     # The second class wins where the frame is brighter than 2 / 255.

@@ -73,7 +73,7 @@ def test_a_line_that_a_power_cut_left_unfinished_spoils_no_other(
 
 def test_what_is_no_number_is_null(tmp_path: Path, frame_of: FrameOf) -> None:
     sink = JsonLinesSink(tmp_path / "events.jsonl")
-    sink.write(frame_of(0), Classification((0, 1), (math.nan, 0.0), ("a", "b")), 0)
+    sink.write(frame_of(0), Classification((0, 1, 2), (math.nan, 0.0, math.inf), ("a", "b", "c")), 0)
     sink.close()
     (line,) = lines(tmp_path / "events.jsonl")
-    assert [found["probability"] for found in line["classes"]] == [None, 0.0]
+    assert [found["probability"] for found in line["classes"]] == [None, 0.0, None]

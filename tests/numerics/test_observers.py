@@ -1,0 +1,126 @@
+"""Ranges from streams of values, against the same values seen at once."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from edgecnn.quantize.observers import BINS, Histogram, MinMaxObserver, MseObserver, PercentileObserver
+from edgecnn.quantize.schemes import QUANT_MAX
+
+EXAMPLES = settings(max_examples=150, deadline=None)
+# float32 divisions decide which bin a value at an edge is in.
+EDGE = 1e-6
+
+# Whole tensors of anything that a network may hold: zeros, one sign, values 60 orders of magnitude apart.
+magnitudes = st.floats(2.0**-100, 2.0**100, width=32)
+numbers = st.one_of(st.just(0.0), st.floats(-8, 8, width=32), magnitudes, magnitudes.map(lambda value: -value))
+batches = st.lists(arrays(np.float32, st.integers(0, 40), elements=numbers), min_size=1, max_size=6)
+# What activations look like: a few shapes of distribution, of any spread, in batches of growing and falling reach.
+shapes = st.sampled_from(["normal", "laplace", "uniform", "relu", "negative", "two values"])
+
+
+def sample(shape: str, seed: int, count: int = 2000) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    match shape:
+        case "normal":
+            values = random.standard_normal(count)
+        case "laplace":
+            values = random.laplace(size=count)
+        case "uniform":
+            values = random.uniform(-1, 1, count)
+        case "relu":
+            values = np.maximum(random.standard_normal(count), 0)
+        case "negative":
+            values = -np.abs(random.standard_normal(count)) - 0.5
+        case _:
+            values = random.choice([0.0, 1.0], count)
+    return values.astype(np.float32)
+
+
+def quantization_error(values: np.ndarray, limit: float) -> float:
+    """Root of the mean squared error of rounding to 127 steps either way up to ``limit``, and clipping."""
+    scale = limit / QUANT_MAX or 1.0
+    restored = np.clip(np.rint(values.astype(np.float64) / scale), -QUANT_MAX, QUANT_MAX) * scale
+    return math.sqrt(float(((values - restored) ** 2).mean()))
+
+
+@EXAMPLES
+@given(batches)
+def test_a_widened_histogram_is_the_one_of_a_single_pass(parts: list[np.ndarray]) -> None:
+    streamed = Histogram()
+    for part in parts:
+        streamed.update(part)
+
+    at_once = Histogram()
+    at_once.top = streamed.top
+    at_once.update(np.concatenate(parts))
+
+    np.testing.assert_array_equal(streamed.counts, at_once.counts)
+    assert streamed.counts.sum() == sum(part.size for part in parts)
+
+
+@EXAMPLES
+@given(batches)
+def test_a_histogram_reaches_its_largest_value_and_not_far_beyond(parts: list[np.ndarray]) -> None:
+    histogram = Histogram()
+    for part in parts:
+        histogram.update(part)
+
+    peak = max((float(np.abs(part).max(initial=0)) for part in parts), default=0.0)
+    assert histogram.peak() >= peak * (1 - EDGE)
+    assert histogram.peak() <= peak + histogram.top / BINS * (1 + EDGE)
+    assert histogram.top < 2 * peak or peak == histogram.top
+
+
+@EXAMPLES
+@given(batches)
+def test_min_max_is_the_largest_absolute_value(parts: list[np.ndarray]) -> None:
+    observer = MinMaxObserver()
+    for part in parts:
+        observer.update(part)
+
+    assert observer.range() == float(np.abs(np.concatenate(parts)).max(initial=0))
+
+
+@EXAMPLES
+@given(
+    shape=shapes,
+    seed=st.integers(0, 2**32 - 1),
+    scales=st.lists(st.floats(2**-6, 2**6), min_size=1, max_size=4),
+    percent=st.floats(90, 100),
+)
+def test_a_percentile_is_numpys_within_a_bin(shape: str, seed: int, scales: list[float], percent: float) -> None:
+    observer, histogram = PercentileObserver(percent), Histogram()
+    parts = [sample(shape, seed + index, 500) * np.float32(scale) for index, scale in enumerate(scales)]
+    for part in parts:
+        observer.update(part)
+        histogram.update(part)
+
+    expected = float(np.percentile(np.abs(np.concatenate(parts)), percent, method="inverted_cdf"))
+
+    assert expected * (1 - EDGE) <= observer.range() <= expected + histogram.top / BINS * (1 + EDGE)
+
+
+@EXAMPLES
+@given(shape=shapes, seed=st.integers(0, 2**32 - 1), scales=st.lists(st.floats(0.1, 10), min_size=1, max_size=4))
+def test_mse_is_never_worse_than_min_max(shape: str, seed: int, scales: list[float]) -> None:
+    """Measured on the values themselves, not on the histogram.
+
+    The distance to the nearest step changes by no more than the value does, and a histogram knows a value to within
+    half a bin. So what it takes for the best range is at most half a bin worse than it thinks, min-max half a bin
+    better, and the highest bin's edge is a bin above the largest value at most.
+    """
+    observer, smallest, histogram = MseObserver(), MinMaxObserver(), Histogram()
+    parts = [sample(shape, seed + index) * np.float32(scale) for index, scale in enumerate(scales)]
+    for part in parts:
+        for each in (observer, smallest, histogram):
+            each.update(part)
+    values = np.concatenate(parts)
+
+    bin_width = histogram.top / BINS
+    assert quantization_error(values, observer.range()) <= quantization_error(values, smallest.range()) + 2 * bin_width

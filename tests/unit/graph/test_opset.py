@@ -1,0 +1,104 @@
+"""Models of old exporters, raised to an opset that the passes know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgecnn.backends.ort import OrtSession
+from edgecnn.errors import InputError
+from edgecnn.graph.model import input_specs, load_model
+from edgecnn.graph.opset import LOWEST, raise_opset
+from edgecnn.graph.prepare import PREPARATION, run_passes
+
+GraphOf = Callable[..., Any]
+OutputsOf = Callable[..., dict[str, np.ndarray]]
+
+# BatchNorm folded into a convolution: another order of some dozen products near 1.
+SAME = 1e-5
+
+
+def residual_network(opset: int, weights_as_inputs: bool) -> onnx.ModelProto:
+    """A block of a ResNet and its head, with the operators whose form changed between opsets 7 and 13."""
+    random = np.random.default_rng(0)
+    weights = {
+        "w1": random.standard_normal((4, 3, 3, 3)),
+        "w2": random.standard_normal((4, 4, 3, 3)),
+        "fc": random.standard_normal((5, 4)),
+        "bias": random.standard_normal(5),
+        **{name: random.uniform(0.5, 2, 4) for name in ("gain", "shift", "mean", "variance")},
+    }
+    initializers = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    node = helper.make_node
+    clip = (
+        [node("Clip", ["sum"], ["act"], min=0.0, max=6.0)]
+        if opset < 11
+        else [node("Clip", ["sum", "low", "high"], ["act"])]
+    )
+    if opset >= 11:
+        initializers += [numpy_helper.from_array(np.float32(value), name) for name, value in (("low", 0), ("high", 6))]
+    drop = {"ratio": 0.5} if opset < 12 else {}
+    nodes = [
+        node("Conv", ["x", "w1"], ["c1"], pads=[1, 1, 1, 1], kernel_shape=[3, 3]),
+        node("BatchNormalization", ["c1", "gain", "shift", "mean", "variance"], ["n1"], epsilon=1e-3),
+        node("Relu", ["n1"], ["r1"]),
+        node("MaxPool", ["r1"], ["m1"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Conv", ["m1", "w2"], ["c2"], pads=[1, 1, 1, 1], kernel_shape=[3, 3]),
+        node("Add", ["c2", "m1"], ["sum"]),
+        *clip,
+        node("ReduceMean", ["act"], ["pool"], axes=[2, 3], keepdims=1),
+        node("Squeeze", ["pool"], ["flat"], axes=[2, 3]),
+        node("Dropout", ["flat"], ["kept"], **drop),
+        node("Gemm", ["kept", "fc", "bias"], ["logits"], transB=1),
+        node("Softmax", ["logits"], ["y"], axis=1),
+    ]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])]
+    if weights_as_inputs:  # as files had to be before IR version 4
+        inputs += [helper.make_tensor_value_info(value.name, value.data_type, value.dims) for value in initializers]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 5])]
+    graph = helper.make_graph(nodes, "block", inputs, outputs, initializers)
+    version = 3 if weights_as_inputs else 8
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=version)
+
+
+@pytest.mark.parametrize("weights_as_inputs", [True, False])
+@pytest.mark.parametrize("opset", range(7, 13))
+def test_an_old_network_computes_the_same(
+    outputs_of: OutputsOf, tmp_path: Path, opset: int, weights_as_inputs: bool
+) -> None:
+    path = tmp_path / "old.onnx"
+    onnx.save(residual_network(opset, weights_as_inputs), str(path))
+    picture = np.random.default_rng(1).standard_normal((1, 3, 8, 8)).astype(np.float32)
+    expected = OrtSession(path, threads=1, optimize=False).run({"x": picture})["y"]
+
+    model = raise_opset(load_model(path))
+    counts = run_passes(model, PREPARATION)
+
+    assert model.opset_imports[""] >= LOWEST
+    assert counts["folded"] == 1
+    assert [spec.name for spec in input_specs(model)] == ["x"]
+    np.testing.assert_allclose(outputs_of(model, x=picture)["y"], expected, atol=SAME)
+
+
+@pytest.mark.parametrize("opset", [13, 17, 18])
+def test_a_new_network_is_left_alone(graph_of: GraphOf, opset: int) -> None:
+    model = graph_of("net (float[2] x) => (float[2] y) { y = Relu(x) }", opset)
+
+    assert raise_opset(model) is model
+
+
+def test_what_cannot_be_raised_is_said(graph_of: GraphOf) -> None:
+    """Statistics for each position, not for each channel, went with opset 9."""
+    body = "{ y = BatchNormalization<spatial = 0>(x, k, k, k, k) }"
+    model = graph_of(f"net (float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y) {body}", 8, k=np.ones(2, np.float32))
+
+    with pytest.raises(InputError, match="opset 8 cannot be raised to 17") as caught:
+        raise_opset(model)
+
+    assert "export it again" in caught.value.hint
