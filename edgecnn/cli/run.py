@@ -50,8 +50,13 @@ def command(
     from edgecnn.runtime.sources.base import open_source
 
     stop = threading.Event()
+
+    def end(number: int, _: object) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)  # who asks twice has no patience for a source that does not answer
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end)
     loaded = load_bundle(bundle)
     manifest = loaded.manifest
     with ExitStack() as stack:

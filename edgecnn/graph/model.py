@@ -84,11 +84,12 @@ def hash_model(path: Path) -> str:
         InputError: As ``load_model``.
     """
     load_model(path)  # everything that can be wrong with the file is said there
-    digest = hashlib.sha256(hash_file(path).encode())
+    own = hash_file(path)
     tensors = [value.const_value for value in ir.load(path).graph.initializers.values()]
-    for data in sorted({Path(tensor.path) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}):
-        digest.update(hash_file(data).encode())
-    return digest.hexdigest()
+    beside = sorted({Path(tensor.path) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)})
+    if not beside:
+        return own
+    return hashlib.sha256("".join([own, *map(hash_file, beside)]).encode()).hexdigest()
 
 
 def ends_in_softmax(model: ir.Model) -> bool:

@@ -11,9 +11,19 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from edgecnn.core.files import hash_file
 from edgecnn.core.tensors import TensorSpec
 from edgecnn.errors import InputError
-from edgecnn.graph.model import add_initializer, constant, input_specs, load_model, output_specs, save_model
+from edgecnn.graph.model import (
+    add_initializer,
+    constant,
+    ends_in_softmax,
+    hash_model,
+    input_specs,
+    load_model,
+    output_specs,
+    save_model,
+)
 
 GraphOf = Callable[..., Any]
 
@@ -190,3 +200,34 @@ def test_a_taken_name_is_not_given_again(graph_of: GraphOf) -> None:
     assert len({first.name, second.name, "w"}) == 3
     np.testing.assert_array_equal(constant(model.graph.initializers["w"]), np.float32([1, 2]))
     np.testing.assert_array_equal(constant(second), np.float32([5, 6]))
+
+
+def test_the_hash_of_a_model_covers_its_external_data(tmp_path: Path) -> None:
+    path, data = tmp_path / "model.onnx", tmp_path / "model.data"
+    weight = np.arange(6, dtype=np.float32).reshape(2, 3)
+    node = onnx.helper.make_node("Gemm", ["x", "w"], ["y"])
+    graph = onnx.helper.make_graph(
+        [node],
+        "g",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 2])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 3])],
+        [onnx.numpy_helper.from_array(weight, "w")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(path))
+    assert hash_model(path) == hash_file(path)
+    onnx.save(model, str(path), save_as_external_data=True, location=data.name, size_threshold=0)
+    before = hash_model(path)
+    content = bytearray(data.read_bytes())
+    content[-1] ^= 1
+    data.write_bytes(content)
+    assert hash_model(path) != before
+
+
+@pytest.mark.parametrize(
+    ("ending", "expected"),
+    [("y = Softmax(g)", True), ("s = Softmax(g)\n y = Identity(s)", True), ("y = Relu(g)", False)],
+)
+def test_an_output_of_probabilities_is_recognised(graph_of: GraphOf, ending: str, expected: bool) -> None:
+    text = f"net (float[1, 2] x) => (float[1, 3] y) {{\n g = Gemm(x, w)\n {ending}\n}}"
+    assert ends_in_softmax(graph_of(text, w=np.ones((2, 3), np.float32))) is expected

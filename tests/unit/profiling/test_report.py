@@ -234,8 +234,8 @@ def test_a_conversion_shows_its_stages():
     cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows]
     none = "\N{EN DASH}"
     assert cells == [
-        ["22.0", "5.48", none, "94.3", "11.8", "13.0"],
-        ["5.72", "5.47", "57.1 dB, 99.4% same class", "94.0", "3.02", none],
+        ["22.0", "5,480,000", none, "94.3", "11.8", "13.0"],
+        ["5.72", "5,470,000", "57.1 dB, 99.4% same class", "94.0", "3.02", none],
         ["6.31", none, "56.8 dB", none, none, none],
     ]
     assert "5.72 MB, 26.0%" in page
