@@ -29,6 +29,8 @@ else
     echo "error: $python cannot make virtual environments; on Debian and Ubuntu: sudo apt-get install python3-venv" >&2
     exit 3
   fi
+  # An environment that uv made has no pip.
+  "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$venv/bin/python" -m ensurepip --upgrade >/dev/null
   "$venv/bin/python" -m pip install --progress-bar on --constraint constraints.txt --editable '.[dev]'
 fi
 

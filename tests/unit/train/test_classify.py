@@ -24,10 +24,12 @@ STILL = AugmentPart(degrees=0, translate=0, scale=(1, 1))
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    """Training asks torch for deterministic algorithms, for good."""
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    """Training asks torch for deterministic algorithms, for good; and networks this small want no second thread."""
+    deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
     torch.use_deterministic_algorithms(deterministic)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
