@@ -36,7 +36,7 @@ from edgecnn.vision.images import ImageSet, read_image
 from edgecnn.vision.preprocess import preprocess
 
 _GOLDEN = 4
-_TIMING_S = 1.0
+_TIMING_S = 0.5
 # A tenth of the calibration pictures is kept back for comparing, where there are no evaluation pictures.
 _KEPT_BACK = 10
 

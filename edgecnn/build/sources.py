@@ -129,9 +129,10 @@ def open_pictures(source: str, store: Store) -> ImageSet:
         raise InputError(
             f"pictures {source}: no such part", "sklearn:digits/train and sklearn:digits/heldout are there"
         )
-    from edgecnn.train.digits import write_digits
 
     def work(folder: Path) -> StageOutput:
+        from edgecnn.train.digits import write_digits
+
         write_digits(folder)
         return StageOutput()
 

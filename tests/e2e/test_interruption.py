@@ -15,7 +15,7 @@ import pytest
 from edgecnn.deploy.bundle import load_bundle
 
 Run = Any  # the fixture edgecnn of conftest.py
-KILLS = 8
+KILLS = 6
 
 
 def start(cache: Path, *arguments: object) -> subprocess.Popen[bytes]:
