@@ -37,7 +37,7 @@ class OrtSession:
     Args:
         model: The ONNX file, or its bytes.
         threads: Threads within an operator; 0 is ONNX Runtime's own choice.
-        optimize: Whether ONNX Runtime may rewrite the graph; parity references switch it off to see each rounding.
+        optimize: Whether ONNX Runtime may rewrite the graph.
         profile_prefix: Where to write a trace of every operator; ``close`` ends it.
     """
 

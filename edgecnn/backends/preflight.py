@@ -28,12 +28,14 @@ class Preflight:
         engine_bytes: Size of the engine; None where there is none.
         parse_errors: (node, operator, message) of each refusal by the parser.
         compile_error: The compiler's last error, or an empty string.
+        broke_down: Whether it crashed or did not end, and so did not judge the model.
     """
 
     compiler: str
     engine_bytes: int | None
     parse_errors: tuple[tuple[str, str, str], ...]
     compile_error: str
+    broke_down: bool = False
 
 
 def preflight_is_installed() -> bool:
@@ -67,10 +69,10 @@ def run_preflight(model: Path, compute_capability: str) -> Preflight:
     try:
         done = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
-        return Preflight(f"TensorRT-RTX for {capability}", None, (), f"no end after {_TIMEOUT_S} s")
+        return Preflight(f"TensorRT-RTX for {capability}", None, (), f"no end after {_TIMEOUT_S} s", broke_down=True)
     if done.returncode < 0:
         crash = f"the compiler crashed with {signal.Signals(-done.returncode).name}"
-        return Preflight(f"TensorRT-RTX for {capability}", None, (), crash)
+        return Preflight(f"TensorRT-RTX for {capability}", None, (), crash, broke_down=True)
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise EnvironmentMissing(

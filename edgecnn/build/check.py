@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgecnn.backends.preflight import Preflight, run_preflight
 from edgecnn.core.device import DeviceProfile
 from edgecnn.core.verdict import Finding, Verdict
-from edgecnn.graph.model import load_model
+from edgecnn.graph.freeze import freeze_batch
+from edgecnn.graph.model import load_model, save_model
+from edgecnn.graph.prepare import infer_shapes, run_passes
 
 # What TensorRT-RTX refuses and the device's TensorRT does not: operator, and why the compiler's word does not count.
 KNOWN_DIFFERENCES: dict[str, str] = {
@@ -36,10 +39,19 @@ def check_model(model: Path, device: DeviceProfile) -> Verdict:
         InputError: The file is not a valid ONNX model.
         EnvironmentMissing: The extra ``preflight`` is not installed.
     """
-    graph = load_model(model).graph
-    operators = [(node.name or node.op_type, node.op_type) for node in graph]
+    loaded = load_model(model)
+    operators = [(node.name or node.op_type, node.op_type) for node in loaded.graph]
     rules = _board_rules(operators, device)
-    preflight = run_preflight(model, device.gpu.compute_capability)
+    if freeze_batch(loaded).modified:
+        message = "the size of the batch is open, and one frame at a time was checked"
+        rules.append(_info("model/open-batch", message, "edgecnn convert fixes the batch to 1"))
+        with tempfile.TemporaryDirectory() as folder:
+            frozen = Path(folder) / "model.onnx"
+            run_passes(loaded, (infer_shapes,))
+            save_model(loaded, frozen)
+            preflight = run_preflight(frozen, device.gpu.compute_capability)
+    else:
+        preflight = run_preflight(model, device.gpu.compute_capability)
     findings = (*rules, *_compiler_findings(preflight, [operator for _, operator in operators]))
     return Verdict(
         accepted=not any(finding.severity == "error" for finding in findings),
@@ -79,12 +91,19 @@ def _compiler_findings(preflight: Preflight, operators: Sequence[str]) -> list[F
         ]
     if not preflight.compile_error:
         return []
-    excuse = next((text for operator, text in KNOWN_DIFFERENCES.items() if operator in operators), None)
+    excuse = next(
+        (text for operator, text in KNOWN_DIFFERENCES.items() if operator in operators and not preflight.broke_down),
+        None,
+    )
     if excuse is not None:
         remedy = "nothing to do here: build on the device to be sure"
-        return [Finding(rule="compiler/known-difference", severity="info", node="", message=excuse, remedy=remedy)]
+        return [_info("compiler/known-difference", excuse, remedy)]
     return [
         Finding(
             rule="compiler/build", severity="error", node="", message=preflight.compile_error, remedy=_GENERAL_REMEDY
         )
     ]
+
+
+def _info(rule: str, message: str, remedy: str) -> Finding:
+    return Finding(rule=rule, severity="info", node="", message=message, remedy=remedy)

@@ -23,7 +23,7 @@ from edgecnn.core.classifier import Classifier, Scores
 from edgecnn.core.device import DeviceProfile, load_device
 from edgecnn.core.frame import Image
 from edgecnn.core.progress import Progress
-from edgecnn.core.recipe import Recipe
+from edgecnn.core.recipe import Recipe, is_onnx
 from edgecnn.core.verdict import Verdict
 from edgecnn.deploy.bundle import BundleManifest, StageRecord, Target, require_bundle_path, write_bundle
 from edgecnn.errors import GateMissed, InputError
@@ -37,8 +37,10 @@ from edgecnn.vision.preprocess import preprocess
 
 _GOLDEN = 4
 _TIMING_S = 0.5
-# A tenth of the calibration pictures is kept back for comparing, where there are no evaluation pictures.
+# A tenth of the calibration pictures is kept back for comparing, where there are no evaluation pictures and enough of
+# these: what is judged on a handful of pictures is not judged.
 _KEPT_BACK = 10
+_ENOUGH = 200
 
 
 @dataclass
@@ -80,6 +82,8 @@ def convert(
     folded = results[-1].artifact
     classes = _classes(folded)
     labels = resolve_labels(recipe, classes)
+    if not work.labelled and recipe.quantize.precision != "fp32":
+        work.notes.append("no labelled pictures: the precision was judged by agreement with FP32, not by accuracy")
     scores: Scores = "probabilities" if ends_in_softmax(load_model(folded.path)) else "logits"
     if work.evaluation is not None and work.labelled:
         work.evaluation = work.evaluation.labelled_for(labels)
@@ -108,12 +112,14 @@ def convert(
         stages=tuple(StageRecord(manifest=result.artifact.manifest, accuracy=result.accuracy) for result in results),
         verdict=verdict,
         not_checked="" if verdict is not None else "the extra preflight is not installed",
+        gates=recipe.gates,
+        notes=tuple(work.notes),
         files={},
     )
     results = [_timed(work, result, manifest.classifier, list(golden.values())) for result in results]
-    report = render_conversion(conversion_page(manifest, results, work.notes))
+    report = render_conversion(conversion_page(manifest, results))
     bundle = write_bundle(out, last.path, golden, _golden_outputs(work, last, golden), manifest, report)
-    return Conversion(bundle, tuple(results), verdict, tuple(work.notes))
+    return Conversion(bundle, tuple(results))
 
 
 def train_only(recipe: Recipe, store: Store, progress: Progress) -> Artifact:
@@ -145,13 +151,22 @@ def _open(recipe: Recipe, store: Store, progress: Progress) -> _Work:
     evaluation = open_pictures(recipe.data.evaluation, store) if recipe.data.evaluation else None
     calibration = open_pictures(recipe.data.calibration, store) if recipe.data.calibration else None
     parity_set = evaluation
-    if calibration is not None and evaluation is None and len(calibration) >= _KEPT_BACK:
+    notes: list[str] = []
+    if calibration is not None and evaluation is not None:
+        shared = {path.resolve() for path in calibration.paths} & {path.resolve() for path in evaluation.paths}
+        if shared:
+            raise InputError(
+                f"{len(shared)} pictures are for calibration and for evaluation, such as {min(shared)}",
+                "keep the two apart: accuracy on pictures that set the ranges proves little",
+            )
+    if calibration is not None and evaluation is None and len(calibration) >= _ENOUGH:
         kept = tuple(path for index, path in enumerate(calibration.paths) if index % _KEPT_BACK == 0)
         used = tuple(path for index, path in enumerate(calibration.paths) if index % _KEPT_BACK)
         parity_set = ImageSet(calibration.name, kept, None, ())
         calibration = ImageSet(calibration.name, used, None, ())
     elif calibration is not None and evaluation is None:
         parity_set = calibration
+        notes.append(f"compared on the {len(calibration)} calibration pictures: too few to keep some back")
     if calibration is not None:
         calibration = calibration.spread(recipe.quantize.max_images)
     frames = Frames(
@@ -160,14 +175,14 @@ def _open(recipe: Recipe, store: Store, progress: Progress) -> _Work:
         parity_set.sha256() if parity_set is not None else "",
     )
     labelled = evaluation is not None and evaluation.labels is not None
-    return _Work(recipe, device, store, progress, evaluation, labelled, calibration, frames, [])
+    return _Work(recipe, device, store, progress, evaluation, labelled, calibration, frames, notes)
 
 
 def _to_folded(work: _Work) -> list[StageResult]:
     """From the recipe's model to a folded FP32 graph."""
     recipe = work.recipe
     made: list[Artifact] = []
-    if recipe.model.source.lower().endswith(".onnx"):
+    if is_onnx(recipe.model.source):
         path = Path(recipe.model.source)
         height, width, channels = image_size(load_model(path), path)
         wanted = (*recipe.preprocess.size_hw, recipe.preprocess.channels)
@@ -188,7 +203,7 @@ def _to_folded(work: _Work) -> list[StageResult]:
         made.append(exported)
         source = exported.path
     work.progress.note("fold BatchNorm")
-    made.append(stages.fold(source, recipe.name, work.frames, work.store))
+    made.append(stages.fold(source, work.frames, work.store))
     return [StageResult(artifact) for artifact in made]
 
 
@@ -204,11 +219,11 @@ def _to_precision(work: _Work, results: list[StageResult]) -> tuple[StageResult 
     if wanted in ("int8", "auto"):
         assert work.calibration is not None
         scheme = tensorrt_scheme(work.device.newest.tensorrt)
-        artifact = stages.quantize(
-            folded.artifact, work.recipe, work.calibration, scheme, work.frames, work.store, work.progress
-        )
-        result = StageResult(artifact, _accuracy(work, artifact, folded.artifact))
         try:
+            artifact = stages.quantize(
+                folded.artifact, work.recipe, work.calibration, scheme, work.frames, work.store, work.progress
+            )
+            result = StageResult(artifact, _accuracy(work, artifact, folded.artifact))
             require_kept(result.artifact, result.accuracy, folded.accuracy, work.recipe.gates)
             return result, "int8"
         except GateMissed as error:
@@ -235,13 +250,14 @@ def _accuracy(work: _Work, artifact: Artifact, reference: Artifact) -> Accuracy 
 def _classes(model: Artifact) -> int:
     outputs = model.manifest.outputs
     shape = outputs[0].shape
-    if len(outputs) != 1 or len(shape) != 2 or not isinstance(shape[1], int):
+    classes = shape[1] if len(shape) >= 2 else 0
+    if len(outputs) != 1 or not isinstance(classes, int) or classes < 2 or any(size != 1 for size in shape[2:]):
         found = "; ".join(str(spec) for spec in outputs)
         raise InputError(
-            f"model: one output of (batch, classes) is wanted for classification, found {found}",
+            f"model: one output of (batch, classes) with two classes or more is wanted, found {found}",
             "only classifiers are converted so far",
         )
-    return shape[1]
+    return classes
 
 
 def _check(work: _Work, artifact: Artifact) -> Verdict | None:

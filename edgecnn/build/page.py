@@ -40,7 +40,7 @@ def _detail(manifest: Manifest) -> str:
     return ", ".join(f"{name} {value}" for name, value in counts)
 
 
-def conversion_page(manifest: BundleManifest, results: Sequence[StageResult], notes: Sequence[str]) -> ConversionPage:
+def conversion_page(manifest: BundleManifest, results: Sequence[StageResult]) -> ConversionPage:
     """What report.html shows."""
     spec = manifest.preprocess
     facts = [
@@ -56,7 +56,7 @@ def conversion_page(manifest: BundleManifest, results: Sequence[StageResult], no
         ("Model SHA-256", results[-1].artifact.sha256),
         ("Tools", ", ".join(f"{name} {version}" for name, version in results[-1].artifact.manifest.tools.items())),
         ("Latency", "of this machine, ONNX Runtime on the CPU, from frame to class; not the target's"),
-        *(("Note", note) for note in notes),
+        *(("Note", note) for note in manifest.notes),
     ]
     verdict = manifest.verdict
     if verdict is None:

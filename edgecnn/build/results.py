@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgecnn.core.artifact import Accuracy, Artifact
-from edgecnn.core.verdict import Verdict
 from edgecnn.deploy.bundle import Bundle
 
 
@@ -32,5 +31,3 @@ class Conversion:
 
     bundle: Bundle
     stages: tuple[StageResult, ...]
-    verdict: Verdict | None
-    notes: tuple[str, ...]

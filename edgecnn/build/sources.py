@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx_ir as ir
+import onnx_ir.passes.common as common
 
 from edgecnn.build.store import Stage, StageOutput, Store
 from edgecnn.core.preprocess import Preprocess
-from edgecnn.core.recipe import ModelPart, Recipe, load_recipe
+from edgecnn.core.recipe import ModelPart, Recipe, is_onnx, load_recipe
 from edgecnn.deploy.bundle import load_bundle
 from edgecnn.errors import InputError
+from edgecnn.graph.freeze import freeze_batch
 from edgecnn.graph.model import input_specs, load_model
 from edgecnn.graph.prepare import infer_shapes, run_passes
 from edgecnn.vision.images import ImageSet, open_image_set
@@ -30,14 +32,9 @@ def recipe_from(source: str) -> Recipe:
     """
     if source.startswith("torchvision:"):
         return _torchvision_recipe(source)
-    if assumes_preprocess(source):
+    if is_onnx(source):
         return _onnx_recipe(Path(source))
     return load_recipe(source)
-
-
-def assumes_preprocess(source: str) -> bool:
-    """Whether a source says nothing of its preprocessing, so that ImageNet's is assumed."""
-    return source.lower().endswith(".onnx")
 
 
 def _torchvision_recipe(source: str) -> Recipe:
@@ -78,12 +75,20 @@ def image_size(model: ir.Model, path: Path) -> tuple[int, int, int]:
         InputError: There is not exactly one input of the form (batch, channels, height, width) with fixed sizes.
     """
     inputs = input_specs(model)
+    found = "; ".join(str(spec) for spec in inputs)
+    wanted = "one float32 input of (1, 1 or 3 channels, height, width) is wanted"
     shape = inputs[0].shape if len(inputs) == 1 else ()
+    if len(shape) == 4 and shape[3] in (1, 3) and shape[1] not in (1, 3):
+        raise InputError(f"model {path}: {wanted}, found channels last: {found}", "transpose the input in the model")
     if len(shape) != 4 or not all(isinstance(size, int) for size in shape[1:]) or shape[1] not in (1, 3):
-        found = "; ".join(str(spec) for spec in inputs)
+        raise InputError(f"model {path}: {wanted}, found {found}", "export it with one picture input of fixed size")
+    if inputs[0].dtype != "float32" or (isinstance(shape[0], int) and shape[0] != 1):
         raise InputError(
-            f"model {path}: one input of (batch, 1 or 3 channels, height, width) is wanted, found {found}",
-            "export it with fixed sizes",
+            f"model {path}: {wanted}, found {found}", "export it in FP32 with a batch of 1, or an open one"
+        )
+    if any(node.op_type == "QuantizeLinear" for node in model.graph):
+        raise InputError(
+            f"model {path}: it is quantized already", "convert the FP32 model it was made from; check takes this one"
         )
     return int(shape[2]), int(shape[3]), int(shape[1])
 
@@ -104,16 +109,28 @@ def resolve_labels(recipe: Recipe, classes: int) -> tuple[str, ...]:
         case str(path):
             if not Path(path).is_file():
                 raise InputError(f"labels {path}: no such file", "give a text file with a name a line")
-            names = tuple(Path(path).read_text(encoding="utf-8").split("\n"))
+            names = tuple(_read_labels(Path(path)).split("\n"))
             names = tuple(name.strip() for name in names if name.strip())
         case given:
             names = given
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(
+            f"recipe {recipe.name}: the label '{twice}' is there twice", "give every class a name of its own"
+        )
     if len(names) != classes:
         raise InputError(
             f"recipe {recipe.name}: {len(names)} labels for a network of {classes} classes",
             "mend labels, or num_classes",
         )
     return names
+
+
+def _read_labels(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"labels {path}: not UTF-8 text", "save the file as UTF-8") from None
 
 
 def open_pictures(source: str, store: Store) -> ImageSet:
@@ -149,14 +166,15 @@ def graph_of(source: str) -> ir.Model:
     path = Path(source)
     if path.is_dir():
         path = load_bundle(path).model
-    if path.suffix.lower() == ".onnx":
+    if is_onnx(path.name):
         model = load_model(path)
-        run_passes(model, (infer_shapes,))
+        common.RemoveInitializersFromInputsPass()(model)
+        run_passes(model, (freeze_batch, infer_shapes))
         return model
     from edgecnn.export.torch_onnx import export_module
     from edgecnn.train.zoo import build_module
 
     recipe = recipe_from(source)
-    if recipe.model.source.lower().endswith(".onnx"):
+    if is_onnx(recipe.model.source):
         return graph_of(recipe.model.source)
     return export_module(build_module(recipe.model), (1, recipe.preprocess.channels, *recipe.preprocess.size_hw))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import onnx_ir as ir
 
 from edgecnn.backends.ort import OrtSession
 from edgecnn.build.store import Stage, StageOutput, Store
@@ -13,32 +16,36 @@ from edgecnn.core.artifact import Artifact, Parity
 from edgecnn.core.files import hash_file
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Progress
-from edgecnn.core.recipe import Recipe
+from edgecnn.core.recipe import QuantizePart, Recipe
 from edgecnn.errors import GateMissed
 from edgecnn.evaluate.accuracy import Predictions, frames_of, network_of, predict
 from edgecnn.evaluate.parity import (
     FP16_BAR_DB,
     FP32_BAR_DB,
+    INT8_BAR_DB,
     Array,
     Network,
     compare,
     require_snr,
     synthetic_frames,
 )
-from edgecnn.graph.cast_fp16 import cast_to_fp16
+from edgecnn.graph.cast_fp16 import FP16_MAX, cast_to_fp16
 from edgecnn.graph.cleanup import clean_up
-from edgecnn.graph.model import hash_model, input_specs, load_model, output_specs, save_model
+from edgecnn.graph.model import hash_model, input_specs, load_model, model_bytes, output_specs, save_model
 from edgecnn.graph.opset import raise_opset
 from edgecnn.graph.prepare import PREPARATION, infer_shapes, run_passes
+from edgecnn.graph.simulate_fp16 import holds_fp16, simulate_fp16
 from edgecnn.graph.summary import count_parameters
 from edgecnn.quantize.bias_correction import correct_biases
 from edgecnn.quantize.calibrate import collect_ranges
 from edgecnn.quantize.insert import insert_qdq
 from edgecnn.quantize.place import place
 from edgecnn.quantize.schemes import Scheme
-from edgecnn.vision.images import ImageSet
+from edgecnn.vision.images import ImageSet, spread_indices
 
-_GRAPH_PACKAGES = ("onnx", "onnx-ir", "onnxscript", "onnxruntime")
+_GRAPH_PACKAGES = ("onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "opencv-python")
+# Other pictures than the few that were looked at may give values twice as large.
+_FP16_MARGIN = 2
 # FP32 passes are exact up to rounding, which a few pictures show; precision is judged on more.
 _FP32_FRAMES = 32
 _PRECISION_FRAMES = 200
@@ -60,16 +67,28 @@ class Frames:
 
     def parity(self, reference: Network, candidate: Network, count: int) -> Parity:
         """Compare two networks on ``count`` of the frames at most, evenly spread."""
-        shape = (1, self.spec.channels, *self.spec.size_hw)
+        return compare(reference, candidate, self.inputs(count), "images" if self.paths else "synthetic")
+
+    def inputs(self, count: int) -> Iterable[Array]:
+        """``count`` of the frames at most, evenly spread, as network inputs."""
         if not self.paths:
-            return compare(reference, candidate, synthetic_frames(shape), "synthetic")
-        step = max(len(self.paths) // count, 1)
-        return compare(reference, candidate, frames_of(self.paths[::step][:count], self.spec), "images")
+            return synthetic_frames((1, self.spec.channels, *self.spec.size_hw))
+        return frames_of([self.paths[index] for index in spread_indices(len(self.paths), count)], self.spec)
+
+    def identity(self) -> dict[str, Any]:
+        """What the comparison depends on beside the networks."""
+        return {"pictures": self.sha256, "preprocess": self.spec.model_dump()}
 
 
 def ort_network(model: Path) -> Network:
-    """An ONNX file as a function of one array, run as it stands."""
-    session = OrtSession(model)
+    """An ONNX file as a function of one array, with every rounding to FP16 that a GPU would do."""
+    graph = load_model(model)
+    run_passes(graph, (infer_shapes,))
+    if holds_fp16(graph):
+        simulate_fp16(graph)
+        session = OrtSession(model_bytes(graph))
+    else:
+        session = OrtSession(model)
     return network_of(session.run, session.inputs[0].name, session.outputs[0].name)
 
 
@@ -86,6 +105,8 @@ def train(recipe: Recipe, images: ImageSet, store: Store, progress: Progress) ->
 
         module = zoo.build_module(recipe.model)
         losses = train_classifier(module, images, recipe.preprocess, config, progress)
+        if not math.isfinite(losses[-1]):
+            raise GateMissed("train: the loss is not a number any more", "lower train.learning_rate")
         torch.save(module.state_dict(), payload)
         parameters = sum(parameter.numel() for parameter in module.parameters())
         return StageOutput(
@@ -97,7 +118,9 @@ def train(recipe: Recipe, images: ImageSet, store: Store, progress: Progress) ->
         "train": config.model_dump(),
         "preprocess": recipe.preprocess.model_dump(),
     }
-    stage = Stage("train", 1, "checkpoint", "checkpoint.pt", settings, (images.sha256(),), ("torch",))
+    stage = Stage(
+        "train", 1, "checkpoint", "checkpoint.pt", settings, (images.sha256(),), ("torch", "numpy", "opencv-python")
+    )
     return store.run(stage, work)
 
 
@@ -128,12 +151,12 @@ def export(recipe: Recipe, checkpoint: Path | None, frames: Frames, store: Store
 
     weights = model_part.weights
     parent = hash_file(Path(weights)) if weights is not None and Path(weights).is_file() else str(weights)
-    settings = {"model": recipe.model.model_dump(exclude={"weights"}), "shape": shape}
+    settings = {"model": recipe.model.model_dump(exclude={"weights"}), "shape": shape, "frames": frames.identity()}
     packages = ("torch", "torchvision", *_GRAPH_PACKAGES)
-    return store.run(Stage("export", 1, "onnx", "model.onnx", settings, (parent, frames.sha256), packages), work)
+    return store.run(Stage("export", 2, "onnx", "model.onnx", settings, (parent,), packages), work)
 
 
-def fold(source: Path, name: str, frames: Frames, store: Store) -> Artifact:
+def fold(source: Path, frames: Frames, store: Store) -> Artifact:
     """Clean a graph up, fix its shapes and fold its BatchNorms."""
 
     def work(payload: Path) -> StageOutput:
@@ -141,24 +164,26 @@ def fold(source: Path, name: str, frames: Frames, store: Store) -> Artifact:
         counts = run_passes(model, PREPARATION)
         save_model(model, payload)
         parity = frames.parity(ort_network(source), ort_network(payload), _FP32_FRAMES)
-        require_snr(parity, FP32_BAR_DB, name)
+        require_snr(parity, FP32_BAR_DB, "fold")
         return _output(payload, parity, counts)
 
-    return store.run(_onnx_stage("fold", {}, (hash_model(source), frames.sha256)), work)
+    return store.run(_onnx_stage("fold", {"frames": frames.identity()}, (hash_model(source),)), work)
 
 
 def cast(folded: Artifact, frames: Frames, store: Store) -> Artifact:
-    """Compute in FP16."""
+    """Compute in FP16, except where the values seen on the frames would overflow."""
 
     def work(payload: Path) -> StageOutput:
         model = load_model(folded.path)
-        counts = run_passes(model, (infer_shapes, cast_to_fp16, clean_up, infer_shapes))
+        run_passes(model, (infer_shapes,))
+        keep = _beyond_fp16(model, frames)
+        counts = {**cast_to_fp16(model, keep).counts, **run_passes(model, (clean_up, infer_shapes))}
         save_model(model, payload)
         parity = frames.parity(ort_network(folded.path), ort_network(payload), _PRECISION_FRAMES)
         require_snr(parity, FP16_BAR_DB, "fp16")
         return _output(payload, parity, counts)
 
-    return store.run(_onnx_stage("fp16", {}, (folded.sha256, frames.sha256)), work)
+    return store.run(_onnx_stage("fp16", {"frames": frames.identity()}, (folded.sha256,)), work)
 
 
 def quantize(
@@ -198,6 +223,7 @@ def quantize(
         run_passes(model, (clean_up, infer_shapes))
         save_model(model, payload)
         parity = frames.parity(ort_network(folded.path), ort_network(payload), _PRECISION_FRAMES)
+        require_snr(parity, INT8_BAR_DB, "int8")
         detail = {
             "layers in INT8": len(placement.weights),
             "layers left in FP32": len(placement.left_out),
@@ -209,9 +235,10 @@ def quantize(
     settings = {
         "quantize": config.model_dump(exclude={"precision"}),
         "preprocess": recipe.preprocess.model_dump(),
+        "frames": frames.identity(),
         "scheme": {"name": scheme.name, "weights_as_int8": scheme.weights_as_int8},
     }
-    return store.run(_onnx_stage("int8", settings, (folded.sha256, calibration.sha256(), frames.sha256)), work)
+    return store.run(_onnx_stage("int8", settings, (folded.sha256, calibration.sha256())), work)
 
 
 def predictions(model: Artifact, images: ImageSet, spec: Preprocess, store: Store, progress: Progress) -> Predictions:
@@ -225,9 +252,23 @@ def predictions(model: Artifact, images: ImageSet, spec: Preprocess, store: Stor
 
     parents = (model.sha256, images.sha256())
     stage = Stage(
-        "predict", 1, "record", "predictions.json", {"preprocess": spec.model_dump()}, parents, ("onnxruntime",)
+        "predict", 2, "record", "predictions.json", {"preprocess": spec.model_dump()}, parents, _GRAPH_PACKAGES
     )
     return Predictions.model_validate_json(store.run(stage, work).path.read_text(encoding="utf-8"))
+
+
+def _beyond_fp16(model: ir.Model, frames: Frames) -> set[str]:
+    """Names of the nodes that make or take a value too large for FP16, by what a few frames show."""
+    input_name = input_specs(model)[0].name
+    names = [str(v.name) for node in model.graph for v in node.outputs if v.dtype == ir.DataType.FLOAT and v.name]
+    feeds = ({input_name: frame} for frame in frames.inputs(_FP32_FRAMES))
+    ranges = collect_ranges(model, [input_name, *names], feeds, QuantizePart(observer="minmax"))
+    large = {name for name, peak in ranges.items() if peak > FP16_MAX / _FP16_MARGIN}
+    return {
+        str(node.name)
+        for node in model.graph
+        if any(value is not None and value.name in large for value in (*node.inputs, *node.outputs))
+    }
 
 
 def _output(payload: Path, parity: Parity, detail: dict[str, Any]) -> StageOutput:
@@ -242,4 +283,4 @@ def _output(payload: Path, parity: Parity, detail: dict[str, Any]) -> StageOutpu
 
 
 def _onnx_stage(name: str, settings: dict[str, Any], parents: tuple[str, ...]) -> Stage:
-    return Stage(name, 1, "onnx", "model.onnx", settings, parents, _GRAPH_PACKAGES)
+    return Stage(name, 2, "onnx", "model.onnx", settings, parents, _GRAPH_PACKAGES)

@@ -118,7 +118,11 @@ class Store:
 
     def _remove_stale(self) -> None:
         for path in self.root.glob(".*.part"):
-            if time.time() - path.stat().st_mtime > _STALE_S:
+            try:
+                stale = time.time() - path.stat().st_mtime > _STALE_S
+            except FileNotFoundError:  # another process was first
+                continue
+            if stale:
                 shutil.rmtree(path, ignore_errors=True)
 
 

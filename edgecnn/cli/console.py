@@ -27,13 +27,18 @@ def say(text: str) -> None:
 def fail(message: str, hint: str) -> None:
     """An error: for people on standard error, and where JSON was asked for, as the one document on standard output."""
     say(f"error: {message}" + (f"\n  {hint}" if hint else ""))
-    if "--json" in sys.argv:
+    if wants_json():
         print_json({"error": {"message": message, "hint": hint}})
+
+
+def wants_json() -> bool:
+    """Whether the command line asks for JSON, wherever its reading has come to."""
+    return "--json" in sys.argv
 
 
 def print_json(document: Any) -> None:
     """The one document on standard output."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.flush()
 
 

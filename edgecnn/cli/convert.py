@@ -38,9 +38,11 @@ def command(
     """
     from edgecnn.build.convert import convert
     from edgecnn.build.page import stage_row
-    from edgecnn.build.sources import assumes_preprocess, recipe_from
+    from edgecnn.build.sources import recipe_from
     from edgecnn.build.store import Store
     from edgecnn.cli.stage_table import print_stages
+    from edgecnn.core.recipe import is_onnx
+    from edgecnn.errors import InputError
 
     console.say(f"converting {source}")
     recipe = recipe_from(source)
@@ -53,7 +55,9 @@ def command(
     for name, given in parts.items():
         changes = {key: value for key, value in given.items() if value is not None}
         recipe = recipe.model_copy(update={name: getattr(recipe, name).model_copy(update=changes)})
-    assumed = assumes_preprocess(source)
+    if max_drop is not None and recipe.data.evaluation is None:
+        raise InputError("--max-drop is about accuracy, and there are no labelled pictures", "give them with --data")
+    assumed = is_onnx(source)
     if assumed:
         console.say(
             "preprocessing assumed: ImageNet's mean and std, RGB, stretched to the input; write a recipe to state it"
@@ -68,8 +72,8 @@ def command(
                 "name": manifest.name,
                 "precision": manifest.precision,
                 "target": manifest.target.model_dump(),
-                "verdict": conversion.verdict.model_dump(mode="json") if conversion.verdict is not None else None,
-                "notes": list(conversion.notes),
+                "verdict": manifest.verdict.model_dump(mode="json") if manifest.verdict is not None else None,
+                "notes": list(manifest.notes),
                 "stages": [
                     {
                         "stage": row.name,
@@ -89,9 +93,9 @@ def command(
         )
         return
     print_stages(manifest.name, rows)
-    for note in conversion.notes:
+    for note in manifest.notes:
         console.say(note)
-    verdict = conversion.verdict
+    verdict = manifest.verdict
     if verdict is not None:
         console.say(f"accepted by {verdict.compiler}, standing in for {verdict.device}")
     console.say(f"bundle: {out}")

@@ -26,11 +26,16 @@ def command(
     """
     from edgecnn.backends.session import open_session
     from edgecnn.deploy.bundle import Bundle, load_bundle
+    from edgecnn.errors import InputError
     from edgecnn.evaluate.accuracy import Predictions, accuracy_of, network_of, predict
     from edgecnn.vision.images import open_image_set
 
     first = load_bundle(bundle)
     second = load_bundle(against) if against is not None else first
+    if second.manifest.labels != first.manifest.labels:
+        raise InputError(
+            f"--against {against}: its classes are not those of {bundle}", "compare bundles of one set of classes"
+        )
     images = open_image_set(data).labelled_for(first.manifest.labels)
 
     def predictions_of(loaded: Bundle) -> Predictions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import sys
+import traceback
 from typing import Annotated, Any
 
 import typer
@@ -45,27 +46,23 @@ class _LazyGroup(TyperGroup):
         return get_command(app)
 
     def invoke(self, ctx: Any) -> Any:
-        debug = bool(ctx.params.get("debug"))
         try:
             return super().invoke(ctx)
-        except EdgecnnError as error:
-            failure = error
         except KeyboardInterrupt:
-            console.say("interrupted; what was finished is kept, and the next run goes on from there")
+            console.fail("interrupted", "what was finished is kept, and the next run goes on from there")
             raise SystemExit(_INTERRUPTED) from None
         except Exception as error:
-            found = _explained(error)
-            if found is None and (debug or type(error).__module__.startswith(("typer.", "click."))):
-                raise  # the command line's own machinery prints its usage errors
+            if hasattr(error, "exit_code") and not isinstance(error, EdgecnnError):
+                raise  # the command line's own
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            found = error if isinstance(error, EdgecnnError) else _explained(error)
             if found is None:
                 advice = "run again with edgecnn --debug and report what it prints"
                 console.fail(f"a bug in edgecnn: {type(error).__name__}: {error}", advice)
                 raise SystemExit(_BUG) from None
-            failure = found
-        if debug:
-            raise failure
-        console.fail(failure.message, failure.hint)
-        raise SystemExit(failure.exit_code)
+            console.fail(found.message, found.hint)
+            raise SystemExit(found.exit_code) from None
 
 
 def _explained(error: Exception) -> EdgecnnError | None:
@@ -90,7 +87,7 @@ def _explained(error: Exception) -> EdgecnnError | None:
         return InputError(f"{where}: {error.strerror}", "choose another path")
     if error.errno == errno.EPIPE:
         raise SystemExit(0)  # the reader of a pipe, such as head, has seen enough
-    return None
+    return InputError(f"{where}: {error.strerror or error}", "check the path, or choose another")
 
 
 app = typer.Typer(
@@ -121,4 +118,15 @@ def _options(  # pyright: ignore[reportUnusedFunction]
 
 def main() -> None:
     """Entry point of the command."""
-    app(prog_name="edgecnn")
+    try:
+        code = app(prog_name="edgecnn", standalone_mode=False)
+    except Exception as error:
+        show = getattr(error, "show", None)
+        if show is None:
+            raise
+        show()  # a usage error of the command line, with the usage
+        if console.wants_json():
+            message = getattr(error, "format_message", error.__str__)()
+            console.print_json({"error": {"message": message, "hint": "edgecnn --help"}})
+        code = getattr(error, "exit_code", 2)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -25,7 +25,8 @@ def command(
 
     rows = summarize(graph_of(model))
     totals = [sum(row.weights for row in rows), sum(row.biases for row in rows), sum(row.parameters for row in rows)]
-    macs = sum(row.macs or 0 for row in rows)
+    counted = [row.macs for row in rows if row.macs is not None]
+    macs = sum(counted) if len(counted) == len(rows) else None
     if as_json:
         console.print_json(
             {
@@ -67,7 +68,7 @@ def command(
             )
             for row in rows
         ],
-        footer=("total", "", "", *(f"{value:,}" for value in totals), f"{macs:,}"),
+        footer=("total", "", "", *(f"{value:,}" for value in totals), "?" if macs is None else f"{macs:,}"),
     )
     if any(row.statistics for row in rows):
         console.say(f"beside these: {sum(row.statistics for row in rows):,} running means and variances, not learnt")

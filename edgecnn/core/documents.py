@@ -36,10 +36,15 @@ def load_document(path: Path, model: type[_Document], kind: str) -> _Document:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or a number that is none, such as 2024-13-01
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: a date or a number that is none, such as 2024-13-01
         raise InputError(f"{kind} {path}: not valid YAML: {_one_line(error)}", "mend the line it names") from None
     if not isinstance(content, dict):
         raise InputError(f"{kind} {path}: expected keys and values, found {type(content).__name__}")
+    _refuse_double_keys(path, node)
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -111,6 +116,17 @@ def _line_numbers(node: yaml.Node | None) -> dict[_Location, int]:
 
     visit(node, ())
     return lines
+
+
+def _refuse_double_keys(path: Path, node: yaml.Node | None) -> None:
+    """YAML readers take the last of two equal keys, silently."""
+    if isinstance(node, yaml.MappingNode):
+        keys = [key.value for key, _ in node.value]
+        for index, (key, value) in enumerate(node.value):
+            if key.value in keys[:index]:
+                line = key.start_mark.line + 1
+                raise InputError(f"{path}:{line}: the key '{key.value}' is there twice", "keep one of the two")
+            _refuse_double_keys(path, value)
 
 
 def _one_line(error: Exception) -> str:

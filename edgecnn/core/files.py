@@ -82,7 +82,13 @@ def install_directory(new: Path, target: Path) -> None:
     """
     sync_tree(new)
     if not target.exists():
-        new.rename(target)
+        try:
+            new.rename(target)
+        except OSError as error:  # another process was first
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+    if not new.exists():
+        pass
     elif _exchange(new, target):
         shutil.rmtree(new)
     else:

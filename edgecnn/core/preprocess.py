@@ -15,7 +15,7 @@ class Preprocess(BaseModel):
     use that one function.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     size_hw: tuple[int, int] = Field(description="height and width of the network's input, pixels")
     color: Literal["rgb", "bgr", "gray"] = "rgb"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edgecnn.core.documents import load_document
 from edgecnn.core.preprocess import Preprocess
@@ -17,7 +17,7 @@ _NAMED_WEIGHTS = ("default", "random")
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelPart(_Part):
@@ -108,6 +108,19 @@ class Recipe(_Part):
     quantize: QuantizePart = QuantizePart()
     gates: GatePart = GatePart()
     target: TargetPart = TargetPart()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if self.train is not None and self.model.weights is not None:
+            raise ValueError("train and model.weights exclude each other")
+        if is_onnx(self.model.source) and (self.train is not None or self.model.weights is not None):
+            raise ValueError("an ONNX file has its weights: neither train nor model.weights goes with it")
+        return self
+
+
+def is_onnx(source: str) -> bool:
+    """Whether a model's source is an ONNX file."""
+    return source.lower().endswith(".onnx")
 
 
 def load_recipe(source: str) -> Recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from edgecnn.core.classifier import Classifier, Scores
 from edgecnn.core.files import hash_file, install_directory, partial_name, write_text
 from edgecnn.core.frame import Image
 from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.recipe import GatePart
 from edgecnn.core.tensors import TensorSpec
 from edgecnn.core.verdict import Verdict
 from edgecnn.errors import EnvironmentMissing, InputError
@@ -74,6 +76,8 @@ class BundleManifest(_Part):
     stages: tuple[StageRecord, ...]
     verdict: Verdict | None
     not_checked: str
+    gates: GatePart = Field(description="the bars that the conversion had to meet")
+    notes: tuple[str, ...] = Field(description="what was decided on the way, such as FP16 where INT8 missed its bar")
     files: dict[str, str]
 
     @property
@@ -105,8 +109,13 @@ class Bundle:
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether a folder looks like a bundle."""
-    return (path / MANIFEST).is_file() and (path / MODEL).is_file()
+    """Whether a folder is a bundle and nothing else, so that replacing it loses nothing."""
+    try:
+        kind = json.loads((path / MANIFEST).read_text(encoding="utf-8")).get("kind")
+    except (OSError, ValueError, AttributeError):
+        return False
+    ours = {MODEL, MANIFEST, GOLDEN, REPORT}
+    return kind == "bundle" and all(found.name in ours or found.suffix == ".plan" for found in path.iterdir())
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -140,7 +149,9 @@ def require_bundle_path(path: Path) -> None:
         InputError: The path is a file, or a folder with other things in it.
     """
     if path.exists() and not is_bundle(path) and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"--out {path}: exists and is not a bundle", "choose a new or an empty folder")
+        raise InputError(f"--out {path}: holds something else than a bundle", "choose a new or an empty folder")
+    if os.path.ismount(path):
+        raise InputError(f"--out {path}: cannot be replaced in one step, being a mount point", "choose a folder in it")
 
 
 def write_bundle(

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 import torch
 
+from edgecnn.errors import InputError
 from edgecnn.graph.cleanup import clean_up
 from edgecnn.graph.prepare import infer_shapes, run_passes
 
@@ -28,11 +29,21 @@ def export_module(module: torch.nn.Module, input_shape: tuple[int, ...]) -> ir.M
         module: One input, one output.
         input_shape: (1, channels, height, width), float32.
 
+    Raises:
+        InputError: The module does not take an input of that shape.
+
     Returns:
         A graph with the input ``input`` and the output ``output``, cleaned up.
     """
     module = module.eval()
     example = torch.zeros(input_shape)
+    try:
+        with torch.no_grad():
+            module(example)
+    except RuntimeError as error:
+        size = " x ".join(map(str, input_shape))
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the network does not take an input of {size}: {reason}", "mend preprocess.size_hw") from None
     quiet = logging.getLogger("torch.onnx")
     level = quiet.level
     quiet.setLevel(logging.ERROR)

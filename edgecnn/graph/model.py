@@ -112,6 +112,11 @@ def save_model(model: ir.Model, path: Path) -> None:
     onnx.save(proto, str(path))
 
 
+def model_bytes(model: ir.Model) -> bytes:
+    """A model as the content of an ONNX file."""
+    return ir.to_proto(model).SerializeToString()
+
+
 def input_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
     """The graph's inputs without those that are initializers."""
     initializers = set(model.graph.initializers)

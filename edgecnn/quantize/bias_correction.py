@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgecnn.backends.ort import OrtSession
-from edgecnn.graph.model import add_initializer, constant
+from edgecnn.graph.model import add_initializer, constant, model_bytes
 from edgecnn.quantize.insert import quantize, scales_of, weight_scales
 from edgecnn.quantize.place import Placement, WeightPoint
 
@@ -85,7 +85,7 @@ def _mean_errors(
         if data.name not in quantized:
             quantized[data.name] = _fake_quantized(probe.graph, node, data, ranges[data.name])
         outputs[_key(node)] = _probe_error(probe.graph, node, quantized[data.name], point.axis)
-    session = OrtSession(ir.to_proto(probe).SerializeToString())
+    session = OrtSession(model_bytes(probe))
     sums = {name: np.zeros(1) for name in outputs}
     count = 0
     try:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from edgecnn.core.classifier import Classifier
 from edgecnn.core.frame import Classification
+from edgecnn.errors import GateMissed
 
 
 def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -25,8 +26,13 @@ def decode_classification(output: npt.NDArray[Any], classifier: Classifier, top:
         output: The network's, (1, classes) or (classes,).
         classifier: What it means.
         top: How many.
+
+    Raises:
+        GateMissed: The output holds NaN or plus infinity.
     """
     scores = output.reshape(-1)
+    if not np.isfinite(scores.max()):  # minus infinity is how some networks rule a class out
+        raise GateMissed("the network's output is not a number", "its values overflow: convert with --precision fp32")
     probabilities = softmax(scores) if classifier.scores == "logits" else scores
     order = np.argsort(-probabilities, kind="stable")[: min(top, probabilities.size)]
     return Classification(

@@ -17,6 +17,12 @@ from edgecnn.errors import InputError
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 
+def spread_indices(total: int, count: int) -> list[int]:
+    """At most ``count`` of the numbers below ``total``, evenly spread over all of them."""
+    count = min(count, total)
+    return [index * total // count for index in range(count)]
+
+
 @dataclass(frozen=True)
 class ImageSet:
     """Pictures in a fixed order.
@@ -38,9 +44,7 @@ class ImageSet:
 
     def spread(self, count: int) -> ImageSet:
         """At most ``count`` pictures, evenly spread over the set, so that sorted classes are all met."""
-        if count >= len(self):
-            return self
-        chosen = [index * len(self) // count for index in range(count)]
+        chosen = spread_indices(len(self), count)
         return replace(
             self,
             paths=tuple(self.paths[index] for index in chosen),
@@ -59,7 +63,7 @@ class ImageSet:
         """The set with the class numbers of a network whose classes have these names.
 
         Class folders are matched by name where all their names are the network's; else by their sorted order,
-        if there are as many folders as classes.
+        if no name is the network's and there are as many folders as classes.
 
         Raises:
             InputError: There are no labels, or neither rule holds.
@@ -78,7 +82,7 @@ class ImageSet:
         numbers = {name: number for number, name in enumerate(names)}
         if all(name in numbers for name in self.classes):
             return replace(self, labels=tuple(numbers[self.classes[label]] for label in self.labels), classes=names)
-        if len(self.classes) == len(names):
+        if len(self.classes) == len(names) and not any(name in numbers for name in self.classes):
             return replace(self, classes=names)
         unknown = next(name for name in self.classes if name not in numbers)
         raise InputError(
@@ -107,6 +111,12 @@ def open_image_set(source: str) -> ImageSet:
 
 def _open_folder(folder: Path) -> ImageSet:
     flat = _pictures_in(folder)
+    inner = next((found for found in sorted(folder.iterdir()) if found.is_dir() and _pictures_in(found)), None)
+    if flat and inner is not None:
+        raise InputError(
+            f"pictures {folder}: {len(flat)} lie beside folders of pictures such as {inner.name}",
+            "give either a flat folder or one folder for each class",
+        )
     if flat:
         return ImageSet(str(folder), tuple(flat), None, ())
     paths: list[Path] = []

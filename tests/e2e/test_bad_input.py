@@ -112,7 +112,7 @@ def test_int8_for_a_board_that_has_none(edgecnn: Run, tmp_path: Path) -> None:
 def test_a_folder_of_something_else_is_not_overwritten(edgecnn: Run, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     done = edgecnn("convert", "digits-lenet5", "--out", tmp_path)
-    assert_explained(done, INPUT, "not a bundle")
+    assert_explained(done, INPUT, "something else than a bundle")
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
@@ -205,3 +205,45 @@ def test_a_full_disk(edgecnn: Run, digits: Path, tmp_path: Path) -> None:
     """/dev/full answers every write with: no space left on device."""
     done = edgecnn("run", digits, "--source", "synthetic://", "--max-frames", 3, "--events", "/dev/full")
     assert_explained(done, ENVIRONMENT, "no room left")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("convert",),
+        ("frob",),
+        ("convert", "digits-lenet5", "--out", "x", "--precision", "int3"),
+        ("run", "x", "--nope"),
+    ],
+)
+def test_usage_errors_are_json_too(edgecnn: Run, call: tuple[str, ...]) -> None:
+    done = edgecnn(*call, "--json")
+    assert done.code == INPUT
+    assert done.json["error"]["message"]
+
+
+def test_max_drop_wants_labelled_pictures(edgecnn: Run, onnx_file: Path, training: Path, tmp_path: Path) -> None:
+    done = edgecnn("convert", onnx_file, "--out", tmp_path / "out", "--calib", training, "--max-drop", 0)
+    assert_explained(done, INPUT, "quantized already")
+    done = edgecnn("convert", "imagenet-resnet18", "--out", tmp_path / "out", "--calib", training, "--max-drop", 0)
+    assert_explained(done, INPUT, "--max-drop", "--data")
+
+
+def test_calibration_and_evaluation_are_kept_apart(edgecnn: Run, held_out: Path, tmp_path: Path) -> None:
+    done = edgecnn("convert", "digits-lenet5", "--out", tmp_path / "out", "--calib", held_out)
+    assert_explained(done, INPUT, "360 pictures are for calibration and for evaluation")
+
+
+def test_a_folder_with_one_class_misspelt(edgecnn: Run, digits: Path, held_out: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "labelled"
+    shutil.copytree(held_out, folder)
+    (folder / "3").rename(folder / "three")
+    assert_explained(edgecnn("evaluate", digits, "--data", folder), INPUT, "'three'")
+    cv2.imwrite(str(folder / "stray.png"), np.zeros((8, 8), np.uint8))
+    assert_explained(edgecnn("evaluate", digits, "--data", folder), INPUT, "beside folders of pictures")
+
+
+def test_a_training_that_diverges(edgecnn: Run, recipe: Path, tmp_path: Path) -> None:
+    recipe.write_text(recipe.read_text().replace("learning_rate: 0.003", "learning_rate: 1e30"))
+    assert_explained(edgecnn("train", recipe, "--out", tmp_path / "x.pt"), 1, "loss is not a number")
+    assert not (tmp_path / "x.pt").exists()

@@ -38,18 +38,35 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
     recipe = load_recipe(
         write(
             tmp_path / "sub",
-            "model: {source: net.onnx, weights: ../weights.pth}\n"
+            "model: {source: net.onnx}\n"
             "data: {train: pictures, calibration: /data/calibration, evaluation: lists/held-out.csv}\n"
             "labels: names.txt\n",
         )
     )
     folder = tmp_path / "sub"
     assert recipe.model.source == str(folder / "net.onnx")
-    assert recipe.model.weights == str(folder / "../weights.pth")
     assert recipe.data.train == str(folder / "pictures")
     assert recipe.data.calibration == "/data/calibration"
     assert recipe.data.evaluation == str(folder / "lists/held-out.csv")
     assert recipe.labels == str(folder / "names.txt")
+
+
+def test_weights_are_relative_to_the_recipe(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, "model: {source: 'torchvision:resnet18', weights: ../weights.pth}\n"))
+    assert recipe.model.weights == str(tmp_path / "../weights.pth")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("model: {source: net.onnx, weights: w.pth}\n", "an ONNX file has its weights"),
+        ("model: {source: 'zoo:lenet5', weights: w.pth}\ntrain: {epochs: 1}\n", "exclude each other"),
+        ("model: {source: net.onnx}\nquantize: {precision: int8}\nquantize: {precision: fp16}\n", "there twice"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        load_recipe(write(tmp_path, text))
 
 
 @pytest.mark.parametrize("weights", ["default", "random"])

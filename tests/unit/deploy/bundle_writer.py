@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.recipe import GatePart
 from edgecnn.core.tensors import TensorSpec
 from edgecnn.deploy.bundle import Bundle, BundleManifest, Target, write_bundle
 
@@ -38,6 +39,8 @@ def write(path: Path, model: Path, name: str, *, level: int = 50, outputs: list[
         stages=(),
         verdict=None,
         not_checked="a test",
+        gates=GatePart(),
+        notes=(),
         files={},
     )
     expected = outputs if outputs is not None else [np.full((1, 3), level, np.float32)] * 2

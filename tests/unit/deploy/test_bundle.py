@@ -138,10 +138,10 @@ def test_an_older_bundle_is_replaced_whole(written: Path, write: Write, model: P
 def test_a_folder_with_other_things_is_never_overwritten(tmp_path: Path, write: Write, model: Path, name: str) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / name).write_text("mine")
-    with pytest.raises(InputError, match="exists and is not a bundle"):
+    with pytest.raises(InputError, match="holds something else than a bundle"):
         write(tmp_path / "mine", model, "digits")
     assert names_in(tmp_path / "mine") == {name}
-    with pytest.raises(InputError, match="exists and is not a bundle"):
+    with pytest.raises(InputError, match="holds something else than a bundle"):
         write(model, model, "digits")
     assert model.read_bytes() == b"stands for a model"
 
@@ -239,3 +239,11 @@ def test_a_kill_at_any_moment_leaves_the_one_bundle_or_the_other(tmp_path: Path,
     write(target, models[0], "last")
     assert [found.name for found in folder.iterdir()] == ["out"]
     assert load_bundle(target).manifest.name == "last"
+
+
+def test_a_bundle_with_a_thesis_in_it_is_not_replaced(bundle: Bundle) -> None:
+    (bundle.path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="something else"):
+        require_bundle_path(bundle.path)
+    (bundle.path / "thesis.txt").rename(bundle.path / "engine.plan")
+    require_bundle_path(bundle.path)

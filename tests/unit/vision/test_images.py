@@ -193,8 +193,8 @@ def test_a_smaller_set_is_spread_over_the_whole() -> None:
     assert few.labels == (0, 25, 50, 75)
     assert names(few) == ["0", "25", "50", "75"]
     assert few.classes == ("a",)
-    assert images.spread(100) is images
-    assert images.spread(1000) is images
+    assert images.spread(100) == images
+    assert images.spread(1000) == images
     assert ImageSet("set", PATHS, None, ()).spread(2).labels is None
 
 
