@@ -65,6 +65,15 @@ def digits(edgecnn: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def fp32(edgecnn: Run, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network in FP32."""
+    del digits  # its stages are in the store
+    out = tmp_path_factory.mktemp("fp32") / "bundle"
+    assert edgecnn("convert", "digits-lenet5", "--out", out, "--precision", "fp32").code == 0
+    return out
+
+
+@pytest.fixture(scope="session")
 def held_out(digits: Path, cache: Path) -> Path:
     """The folder of the 360 held-out digits."""
     del digits  # converting has written them

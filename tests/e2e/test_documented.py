@@ -31,15 +31,14 @@ def commands_in_readme() -> list[str]:
 
 @pytest.fixture(scope="module")
 def workplace(
-    edgecnn: Run, digits: Path, held_out: Path, training: Path, tmp_path_factory: pytest.TempPathFactory
+    digits: Path, fp32: Path, held_out: Path, training: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A folder with what the examples name: photos, others with labels, a model, a bundle."""
     folder = tmp_path_factory.mktemp("workplace")
     shutil.copytree(training, folder / "photos")
     shutil.copytree(held_out, folder / "labelled")
     shutil.copytree(digits, folder / "build" / "digits")
-    assert edgecnn("convert", "digits-lenet5", "--precision", "fp32", "--out", folder / "build" / "fp32").code == 0
-    shutil.copy(folder / "build" / "fp32" / "model.onnx", folder / "model.onnx")
+    shutil.copy(fp32 / "model.onnx", folder / "model.onnx")
     return folder
 
 

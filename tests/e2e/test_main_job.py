@@ -210,11 +210,9 @@ def test_auto_falls_back_where_the_board_or_the_bar_wants_it(edgecnn: Run, tmp_p
     assert "no INT8" in nano.json["notes"][0]
 
 
-def test_a_bare_onnx_file(edgecnn: Run, digits: Path, held_out: Path, training: Path, tmp_path: Path) -> None:
+def test_a_bare_onnx_file(edgecnn: Run, fp32: Path, held_out: Path, training: Path, tmp_path: Path) -> None:
     model = tmp_path / "digits.onnx"
-    fp32 = edgecnn("convert", "digits-lenet5", "--out", tmp_path / "fp32", "--precision", "fp32")
-    assert fp32.code == 0, fp32.err
-    model.write_bytes((tmp_path / "fp32" / "model.onnx").read_bytes())
+    model.write_bytes((fp32 / "model.onnx").read_bytes())
     done = edgecnn(
         "convert", model, "--out", tmp_path / "b", "--calib", training, "--data", held_out, "--max-drop", 2, "--json"
     )

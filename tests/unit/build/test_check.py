@@ -25,7 +25,7 @@ def model(tmp_path: Path) -> Path:
         nodes,
         "g",
         [helper.make_tensor_value_info("x", kind.FLOAT, ["N", 5, 4])],
-        [helper.make_tensor_value_info("kept", kind.INT64, None)],
+        [helper.make_tensor_value_info("kept", kind.INT64, ["kept", 3])],
         [onnx.numpy_helper.from_array(np.ones((1, 1, 5), np.float32), "scores")],
     )
     path = tmp_path / "nms.onnx"

@@ -19,6 +19,7 @@ class Counter:
         self.times = 0
 
     def __call__(self, payload: Path) -> StageOutput:
+        """Count."""
         self.times += 1
         payload.write_text(f"{self.times}")
         return StageOutput(detail={"times": self.times})

@@ -20,7 +20,7 @@ import pytest
 
 from edgecnn.backends.ort import OrtSession
 from edgecnn.core import files
-from edgecnn.deploy.bundle import Bundle, is_bundle, load_bundle
+from edgecnn.deploy.bundle import Bundle, is_bundle, load_bundle, require_bundle_path
 from edgecnn.errors import EnvironmentMissing, InputError
 from edgecnn.vision.preprocess import preprocess
 
@@ -241,9 +241,9 @@ def test_a_kill_at_any_moment_leaves_the_one_bundle_or_the_other(tmp_path: Path,
     assert load_bundle(target).manifest.name == "last"
 
 
-def test_a_bundle_with_a_thesis_in_it_is_not_replaced(bundle: Bundle) -> None:
-    (bundle.path / "thesis.txt").write_text("years of work")
+def test_a_bundle_with_a_thesis_in_it_is_not_replaced(written: Path) -> None:
+    (written / "thesis.txt").write_text("years of work")
     with pytest.raises(InputError, match="something else"):
-        require_bundle_path(bundle.path)
-    (bundle.path / "thesis.txt").rename(bundle.path / "engine.plan")
-    require_bundle_path(bundle.path)
+        require_bundle_path(written)
+    (written / "thesis.txt").rename(written / "engine.plan")
+    require_bundle_path(written)
