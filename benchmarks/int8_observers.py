@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecnn.build.stages import ort_network
+from edgecnn.build.frames import ort_network
 from edgecnn.core.recipe import ModelPart, QuantizePart
 from edgecnn.evaluate.accuracy import frames_of
 from edgecnn.evaluate.parity import Network

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,15 @@ from edgecnn.backends.ort import OrtSession
 from edgecnn.backends.preflight import preflight_is_installed
 from edgecnn.build import stages
 from edgecnn.build.check import check_model
+from edgecnn.build.frames import ort_network
 from edgecnn.build.gates import require_kept
 from edgecnn.build.page import conversion_page
 from edgecnn.build.results import Conversion, StageResult
 from edgecnn.build.sources import image_size, open_pictures, resolve_labels
-from edgecnn.build.stages import Frames
 from edgecnn.build.store import Store
+from edgecnn.build.work import Work, open_work
 from edgecnn.core.artifact import Accuracy, Artifact
 from edgecnn.core.classifier import Classifier, Scores
-from edgecnn.core.device import DeviceProfile, load_device
 from edgecnn.core.frame import Image
 from edgecnn.core.progress import Progress
 from edgecnn.core.recipe import Recipe, is_onnx
@@ -32,30 +32,11 @@ from edgecnn.graph.model import ends_in_softmax, load_model
 from edgecnn.profiling.measure import milliseconds, time_frames
 from edgecnn.profiling.report.convert_page import render_conversion
 from edgecnn.quantize.schemes import tensorrt_scheme
-from edgecnn.vision.images import ImageSet, read_image
+from edgecnn.vision.images import read_image
 from edgecnn.vision.preprocess import preprocess
 
 _GOLDEN = 4
 _TIMING_S = 0.5
-# A tenth of the calibration pictures is kept back for comparing, where there are no evaluation pictures and enough of
-# these: what is judged on a handful of pictures is not judged.
-_KEPT_BACK = 10
-_ENOUGH = 200
-
-
-@dataclass
-class _Work:
-    """What the steps of one conversion share."""
-
-    recipe: Recipe
-    device: DeviceProfile
-    store: Store
-    progress: Progress
-    evaluation: ImageSet | None
-    labelled: bool
-    calibration: ImageSet | None
-    frames: Frames
-    notes: list[str]
 
 
 def convert(
@@ -77,7 +58,7 @@ def convert(
         GateMissed: A stage missed its bar; nothing is written.
     """
     require_bundle_path(out)
-    work = _open(recipe, store, progress)
+    work = open_work(recipe, store, progress)
     results = _to_folded(work)
     folded = results[-1].artifact
     classes = _classes(folded)
@@ -137,48 +118,7 @@ def train_only(recipe: Recipe, store: Store, progress: Progress) -> Artifact:
     return stages.train(recipe, images, store, progress)
 
 
-def _open(recipe: Recipe, store: Store, progress: Progress) -> _Work:
-    """Look at everything that can be wrong before the first long step."""
-    device = load_device(recipe.target.device)
-    wants_int8 = recipe.quantize.precision in ("int8", "auto")
-    if recipe.quantize.precision == "int8" and "int8" not in device.precisions:
-        raise GateMissed(f"{device.title} has no INT8", "convert with --precision fp16")
-    if wants_int8 and recipe.data.calibration is None and "int8" in device.precisions:
-        raise InputError(
-            "INT8 needs calibration pictures: ranges taken from random numbers would be worthless",
-            "give --calib DIR with a few hundred pictures like those of the camera, or --precision fp16",
-        )
-    evaluation = open_pictures(recipe.data.evaluation, store) if recipe.data.evaluation else None
-    calibration = open_pictures(recipe.data.calibration, store) if recipe.data.calibration else None
-    parity_set = evaluation
-    notes: list[str] = []
-    if calibration is not None and evaluation is not None:
-        shared = {path.resolve() for path in calibration.paths} & {path.resolve() for path in evaluation.paths}
-        if shared:
-            raise InputError(
-                f"{len(shared)} pictures are for calibration and for evaluation, such as {min(shared)}",
-                "keep the two apart: accuracy on pictures that set the ranges proves little",
-            )
-    if calibration is not None and evaluation is None and len(calibration) >= _ENOUGH:
-        kept = tuple(path for index, path in enumerate(calibration.paths) if index % _KEPT_BACK == 0)
-        used = tuple(path for index, path in enumerate(calibration.paths) if index % _KEPT_BACK)
-        parity_set = ImageSet(calibration.name, kept, None, ())
-        calibration = ImageSet(calibration.name, used, None, ())
-    elif calibration is not None and evaluation is None:
-        parity_set = calibration
-        notes.append(f"compared on the {len(calibration)} calibration pictures: too few to keep some back")
-    if calibration is not None:
-        calibration = calibration.spread(recipe.quantize.max_images)
-    frames = Frames(
-        parity_set.paths if parity_set is not None else (),
-        recipe.preprocess,
-        parity_set.sha256() if parity_set is not None else "",
-    )
-    labelled = evaluation is not None and evaluation.labels is not None
-    return _Work(recipe, device, store, progress, evaluation, labelled, calibration, frames, notes)
-
-
-def _to_folded(work: _Work) -> list[StageResult]:
+def _to_folded(work: Work) -> list[StageResult]:
     """From the recipe's model to a folded FP32 graph."""
     recipe = work.recipe
     made: list[Artifact] = []
@@ -207,7 +147,7 @@ def _to_folded(work: _Work) -> list[StageResult]:
     return [StageResult(artifact) for artifact in made]
 
 
-def _to_precision(work: _Work, results: list[StageResult]) -> tuple[StageResult | None, Any]:
+def _to_precision(work: Work, results: list[StageResult]) -> tuple[StageResult | None, Any]:
     """The last stage: what the recipe's precision asks for, held against its gates."""
     folded = results[-1]
     wanted = work.recipe.quantize.precision
@@ -237,7 +177,7 @@ def _to_precision(work: _Work, results: list[StageResult]) -> tuple[StageResult 
     return result, "fp16"
 
 
-def _accuracy(work: _Work, artifact: Artifact, reference: Artifact) -> Accuracy | None:
+def _accuracy(work: Work, artifact: Artifact, reference: Artifact) -> Accuracy | None:
     if work.evaluation is None or artifact.manifest.kind != "onnx":
         return None
     spec = work.recipe.preprocess
@@ -260,7 +200,7 @@ def _classes(model: Artifact) -> int:
     return classes
 
 
-def _check(work: _Work, artifact: Artifact) -> Verdict | None:
+def _check(work: Work, artifact: Artifact) -> Verdict | None:
     if not preflight_is_installed():
         work.notes.append("not checked with NVIDIA's compiler: pip install 'edgecnn[preflight]'")
         return None
@@ -272,7 +212,7 @@ def _check(work: _Work, artifact: Artifact) -> Verdict | None:
     return verdict
 
 
-def _golden_frames(work: _Work) -> dict[str, Image]:
+def _golden_frames(work: Work) -> dict[str, Image]:
     """A few pictures for the bundle; smooth noise where there are none."""
     paths = work.frames.paths
     if paths:
@@ -285,13 +225,13 @@ def _golden_frames(work: _Work) -> dict[str, Image]:
     return {f"{index:03d}.png": image for index, image in enumerate(images)}
 
 
-def _golden_outputs(work: _Work, model: Artifact, golden: dict[str, Image]) -> list[Any]:
+def _golden_outputs(work: Work, model: Artifact, golden: dict[str, Image]) -> list[Any]:
 
-    network = stages.ort_network(model.path)
+    network = ort_network(model.path)
     return [network(preprocess(image, work.recipe.preprocess)) for image in golden.values()]
 
 
-def _timed(work: _Work, result: StageResult, classifier: Classifier, frames: list[Image]) -> StageResult:
+def _timed(work: Work, result: StageResult, classifier: Classifier, frames: list[Image]) -> StageResult:
     """Add this machine's latency to a stage that ONNX Runtime can run."""
     if result.artifact.manifest.kind != "onnx":
         return result

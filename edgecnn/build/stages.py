@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
-from edgecnn.backends.ort import OrtSession
+from edgecnn.build.frames import Frames, ort_network
 from edgecnn.build.store import Stage, StageOutput, Store
 from edgecnn.core.artifact import Artifact, Parity
 from edgecnn.core.files import hash_file
@@ -18,30 +17,26 @@ from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Progress
 from edgecnn.core.recipe import QuantizePart, Recipe
 from edgecnn.errors import GateMissed
-from edgecnn.evaluate.accuracy import Predictions, frames_of, network_of, predict
+from edgecnn.evaluate.accuracy import Predictions, frames_of, predict
 from edgecnn.evaluate.parity import (
     FP16_BAR_DB,
     FP32_BAR_DB,
     INT8_BAR_DB,
     Array,
-    Network,
-    compare,
     require_snr,
-    synthetic_frames,
 )
 from edgecnn.graph.cast_fp16 import FP16_MAX, cast_to_fp16
 from edgecnn.graph.cleanup import clean_up
-from edgecnn.graph.model import hash_model, input_specs, load_model, model_bytes, output_specs, save_model
+from edgecnn.graph.model import hash_model, input_specs, load_model, output_specs, save_model
 from edgecnn.graph.opset import raise_opset
 from edgecnn.graph.prepare import PREPARATION, infer_shapes, run_passes
-from edgecnn.graph.simulate_fp16 import holds_fp16, simulate_fp16
 from edgecnn.graph.summary import count_parameters
 from edgecnn.quantize.bias_correction import correct_biases
 from edgecnn.quantize.calibrate import collect_ranges
 from edgecnn.quantize.insert import insert_qdq
 from edgecnn.quantize.place import place
 from edgecnn.quantize.schemes import Scheme
-from edgecnn.vision.images import ImageSet, spread_indices
+from edgecnn.vision.images import ImageSet
 
 _GRAPH_PACKAGES = ("onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "opencv-python")
 # Other pictures than the few that were looked at may give values twice as large.
@@ -49,47 +44,6 @@ _FP16_MARGIN = 2
 # FP32 passes are exact up to rounding, which a few pictures show; precision is judged on more.
 _FP32_FRAMES = 32
 _PRECISION_FRAMES = 200
-
-
-@dataclass(frozen=True)
-class Frames:
-    """Inputs on which a stage is compared with its parent.
-
-    Attributes:
-        paths: Pictures; none stand for synthetic inputs.
-        spec: Their preprocessing.
-        sha256: Hash of the pictures, or an empty string.
-    """
-
-    paths: tuple[Path, ...]
-    spec: Preprocess
-    sha256: str
-
-    def parity(self, reference: Network, candidate: Network, count: int) -> Parity:
-        """Compare two networks on ``count`` of the frames at most, evenly spread."""
-        return compare(reference, candidate, self.inputs(count), "images" if self.paths else "synthetic")
-
-    def inputs(self, count: int) -> Iterable[Array]:
-        """``count`` of the frames at most, evenly spread, as network inputs."""
-        if not self.paths:
-            return synthetic_frames((1, self.spec.channels, *self.spec.size_hw))
-        return frames_of([self.paths[index] for index in spread_indices(len(self.paths), count)], self.spec)
-
-    def identity(self) -> dict[str, Any]:
-        """What the comparison depends on beside the networks."""
-        return {"pictures": self.sha256, "preprocess": self.spec.model_dump()}
-
-
-def ort_network(model: Path) -> Network:
-    """An ONNX file as a function of one array, with every rounding to FP16 that a GPU would do."""
-    graph = load_model(model)
-    run_passes(graph, (infer_shapes,))
-    if holds_fp16(graph):
-        simulate_fp16(graph)
-        session = OrtSession(model_bytes(graph))
-    else:
-        session = OrtSession(model)
-    return network_of(session.run, session.inputs[0].name, session.outputs[0].name)
 
 
 def train(recipe: Recipe, images: ImageSet, store: Store, progress: Progress) -> Artifact:

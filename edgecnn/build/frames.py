@@ -1,0 +1,59 @@
+"""What networks are compared on, and how an ONNX file is run for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgecnn.backends.ort import OrtSession
+from edgecnn.core.artifact import Parity
+from edgecnn.core.preprocess import Preprocess
+from edgecnn.evaluate.accuracy import frames_of, network_of
+from edgecnn.evaluate.parity import Array, Network, compare, synthetic_frames
+from edgecnn.graph.model import load_model, model_bytes
+from edgecnn.graph.prepare import infer_shapes, run_passes
+from edgecnn.graph.simulate_fp16 import holds_fp16, simulate_fp16
+from edgecnn.vision.images import spread_indices
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Inputs on which a stage is compared with its parent.
+
+    Attributes:
+        paths: Pictures; none stand for synthetic inputs.
+        spec: Their preprocessing.
+        sha256: Hash of the pictures, or an empty string.
+    """
+
+    paths: tuple[Path, ...]
+    spec: Preprocess
+    sha256: str
+
+    def parity(self, reference: Network, candidate: Network, count: int) -> Parity:
+        """Compare two networks on ``count`` of the frames at most, evenly spread."""
+        return compare(reference, candidate, self.inputs(count), "images" if self.paths else "synthetic")
+
+    def inputs(self, count: int) -> Iterable[Array]:
+        """``count`` of the frames at most, evenly spread, as network inputs."""
+        if not self.paths:
+            return synthetic_frames((1, self.spec.channels, *self.spec.size_hw))
+        return frames_of([self.paths[index] for index in spread_indices(len(self.paths), count)], self.spec)
+
+    def identity(self) -> dict[str, Any]:
+        """What the comparison depends on beside the networks."""
+        return {"pictures": self.sha256, "preprocess": self.spec.model_dump()}
+
+
+def ort_network(model: Path) -> Network:
+    """An ONNX file as a function of one array, with every rounding to FP16 that a GPU would do."""
+    graph = load_model(model)
+    run_passes(graph, (infer_shapes,))
+    if holds_fp16(graph):
+        simulate_fp16(graph)
+        session = OrtSession(model_bytes(graph))
+    else:
+        session = OrtSession(model)
+    return network_of(session.run, session.inputs[0].name, session.outputs[0].name)

@@ -1,0 +1,81 @@
+"""What the steps of one conversion share, and everything that can be found wrong before the first of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgecnn.build.frames import Frames
+from edgecnn.build.sources import open_pictures
+from edgecnn.build.store import Store
+from edgecnn.core.device import DeviceProfile, load_device
+from edgecnn.core.progress import Progress
+from edgecnn.core.recipe import Recipe
+from edgecnn.errors import GateMissed, InputError
+from edgecnn.vision.images import ImageSet
+
+# A tenth of the calibration pictures is kept back for comparing, where there are no evaluation pictures and enough of
+# these: what is judged on a handful of pictures is not judged.
+_KEPT_BACK = 10
+_ENOUGH = 200
+
+
+@dataclass
+class Work:
+    """One conversion under way.
+
+    Attributes:
+        labelled: Whether the evaluation pictures have labels.
+        frames: What stages are compared with their parents on.
+        notes: What was decided on the way, for the manifest.
+    """
+
+    recipe: Recipe
+    device: DeviceProfile
+    store: Store
+    progress: Progress
+    evaluation: ImageSet | None
+    labelled: bool
+    calibration: ImageSet | None
+    frames: Frames
+    notes: list[str]
+
+
+def open_work(recipe: Recipe, store: Store, progress: Progress) -> Work:
+    """Look at everything that can be wrong before the first long step."""
+    device = load_device(recipe.target.device)
+    wants_int8 = recipe.quantize.precision in ("int8", "auto")
+    if recipe.quantize.precision == "int8" and "int8" not in device.precisions:
+        raise GateMissed(f"{device.title} has no INT8", "convert with --precision fp16")
+    if wants_int8 and recipe.data.calibration is None and "int8" in device.precisions:
+        raise InputError(
+            "INT8 needs calibration pictures: ranges taken from random numbers would be worthless",
+            "give --calib DIR with a few hundred pictures like those of the camera, or --precision fp16",
+        )
+    evaluation = open_pictures(recipe.data.evaluation, store) if recipe.data.evaluation else None
+    calibration = open_pictures(recipe.data.calibration, store) if recipe.data.calibration else None
+    parity_set = evaluation
+    notes: list[str] = []
+    if calibration is not None and evaluation is not None:
+        shared = {path.resolve() for path in calibration.paths} & {path.resolve() for path in evaluation.paths}
+        if shared:
+            raise InputError(
+                f"{len(shared)} pictures are for calibration and for evaluation, such as {min(shared)}",
+                "keep the two apart: accuracy on pictures that set the ranges proves little",
+            )
+    if calibration is not None and evaluation is None and len(calibration) >= _ENOUGH:
+        kept = tuple(path for index, path in enumerate(calibration.paths) if index % _KEPT_BACK == 0)
+        used = tuple(path for index, path in enumerate(calibration.paths) if index % _KEPT_BACK)
+        parity_set = ImageSet(calibration.name, kept, None, ())
+        calibration = ImageSet(calibration.name, used, None, ())
+    elif calibration is not None and evaluation is None:
+        parity_set = calibration
+        notes.append(f"compared on the {len(calibration)} calibration pictures: too few to keep some back")
+    if calibration is not None:
+        calibration = calibration.spread(recipe.quantize.max_images)
+    frames = Frames(
+        parity_set.paths if parity_set is not None else (),
+        recipe.preprocess,
+        parity_set.sha256() if parity_set is not None else "",
+    )
+    labelled = evaluation is not None and evaluation.labels is not None
+    return Work(recipe, device, store, progress, evaluation, labelled, calibration, frames, notes)
