@@ -18,7 +18,7 @@ def nearest_rank(ordered: Sequence[float] | npt.NDArray[Any], percent: float) ->
 
     (numpy's ``inverted_cdf`` takes one rank too many at times: 1000 * (99.9 / 100) is 999.0000000000001 in floats.)
     """
-    return float(ordered[_rank(len(ordered), percent) - 1])
+    return float(ordered[rank_of(len(ordered), percent) - 1])
 
 
 class Percentiles(BaseModel):
@@ -54,7 +54,7 @@ class DurationHistogram:
 
     def percentile_ns(self, percent: float) -> float:
         """The smallest duration that at least ``percent`` of the recorded ones do not exceed; 0 when empty."""
-        wanted = _rank(self._count, percent)
+        wanted = rank_of(self._count, percent)
         seen = 0
         for bucket in sorted(self._counts):
             seen += self._counts[bucket]
@@ -74,6 +74,6 @@ class DurationHistogram:
         )
 
 
-def _rank(count: int, percent: float) -> int:
+def rank_of(count: int, percent: float) -> int:
     """The rank, from 1, of a percentile among ``count`` sorted samples."""
     return max(math.ceil(round(count * percent / 100, 6)), 1)

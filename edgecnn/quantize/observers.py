@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from edgecnn.core.percentiles import rank_of
 from edgecnn.core.recipe import QuantizePart
 from edgecnn.quantize.schemes import QUANT_MAX
 
@@ -99,7 +100,7 @@ class PercentileObserver:
     def range(self) -> float:
         """See ``Observer.range``."""
         counts = self._histogram.counts
-        wanted = counts.sum() * self._percent / 100
+        wanted = rank_of(int(counts.sum()), self._percent)
         bin_index = int(np.searchsorted(np.cumsum(counts), wanted))
         return self._histogram.top * (min(bin_index, BINS - 1) + 1) / BINS
 
