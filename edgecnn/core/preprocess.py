@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Where a frame lies in the network's input.
+
+    A point (x, y) of the frame is at ``x * resized_w / frame_w + left`` and ``y * resized_h / frame_h + top`` of the
+    input, pixels being squares whose corners have whole coordinates.
+
+    Attributes:
+        frame_hw: Height and width of the frame, pixels.
+        resized_hw: Height and width that the whole frame is resized to.
+        top: Rows of padding above the resized frame; below 0, rows of it that are cut.
+        left: Columns of padding, or below 0 columns that are cut, at its left.
+    """
+
+    frame_hw: tuple[int, int]
+    resized_hw: tuple[int, int]
+    top: int
+    left: int
+
+
 class Preprocess(BaseModel):
     """From a uint8 BGR frame of any size to the network's float32 input ``(1, channels, height, width)``.
 
-    In this order: resize, crop at the centre, change colour, multiply by ``scale``, subtract ``mean``, divide by
+    In this order: resize, crop at the centre or pad, change colour, multiply by ``scale``, subtract ``mean``, divide by
     ``std``. ``edgecnn.vision.preprocess`` carries it out; training, calibration, evaluation and the runtime all
     use that one function.
     """
@@ -19,11 +40,16 @@ class Preprocess(BaseModel):
 
     size_hw: tuple[int, int] = Field(description="height and width of the network's input, pixels")
     color: Literal["rgb", "bgr", "gray"] = "rgb"
-    resize: Literal["stretch", "shorter_side"] = Field(
+    resize: Literal["stretch", "shorter_side", "letterbox"] = Field(
         default="stretch",
-        description="stretch: to size_hw, whatever the aspect ratio; shorter_side: to that side, then crop",
+        description="stretch: to size_hw, whatever the aspect ratio; shorter_side: to that side, then crop; "
+        "letterbox: to fit into size_hw, then pad",
     )
     shorter_side: int | None = Field(default=None, gt=0, description="pixels, for resize: shorter_side")
+    padding: int = Field(default=114, ge=0, le=255, description="grey level around the frame, for resize: letterbox")
+    anchor: Literal["center", "top_left"] = Field(
+        default="center", description="where in the padding the frame is, for resize: letterbox; YOLOX wants top_left"
+    )
     interpolation: Literal["area", "linear", "cubic"] = Field(
         default="area", description="area: averages when it shrinks (no aliasing), linear when it enlarges"
     )
@@ -50,3 +76,31 @@ class Preprocess(BaseModel):
             if self.shorter_side < max(self.size_hw):
                 raise ValueError(f"shorter_side {self.shorter_side} is smaller than the crop {self.size_hw}")
         return self
+
+    def placement(self, frame_hw: tuple[int, int]) -> Placement:
+        """Where a frame of a size comes to lie in the input.
+
+        Sizes are rounded as the networks' own training code rounds them: torchvision cuts the longer side's fraction,
+        YOLOX (``top_left``) cuts both sides', Ultralytics (``center``) rounds.
+
+        Args:
+            frame_hw: Height and width of the frame, pixels.
+        """
+        frame_h, frame_w = frame_hw
+        height, width = self.size_hw
+        if self.resize == "stretch":
+            return Placement(frame_hw, self.size_hw, 0, 0)
+        if self.resize == "letterbox":
+            factor = min(height / frame_h, width / frame_w)
+            whole = int if self.anchor == "top_left" else round
+            resized = (max(whole(frame_h * factor), 1), max(whole(frame_w * factor), 1))
+            if self.anchor == "top_left":
+                return Placement(frame_hw, resized, 0, 0)
+            return Placement(frame_hw, resized, (height - resized[0]) // 2, (width - resized[1]) // 2)
+        side = self.shorter_side
+        assert side is not None  # the validator saw to it
+        resized = (
+            side if frame_h <= frame_w else int(side * frame_h / frame_w),
+            side if frame_w <= frame_h else int(side * frame_w / frame_h),
+        )
+        return Placement(frame_hw, resized, -round((resized[0] - height) / 2), -round((resized[1] - width) / 2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -44,20 +46,34 @@ def resize_and_crop(image: Image, spec: Preprocess) -> Image:
     elif spec.color != "gray" and image.ndim == 2:
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
     height, width = spec.size_hw
-    if spec.resize == "stretch":
-        return _resize(image, (height, width), spec)
-    assert spec.shorter_side is not None  # the model's validator saw to it
-    source_h, source_w = image.shape[:2]
-    factor = spec.shorter_side / min(source_h, source_w)
-    # The longer side is cut, not rounded, as torchvision's Resize does.
-    target = (
-        spec.shorter_side if source_h <= source_w else int(spec.shorter_side * source_h / source_w),
-        spec.shorter_side if source_w <= source_h else int(spec.shorter_side * source_w / source_h),
-    )
-    resized = image if factor == 1 else _resize(image, target, spec)
-    top = round((resized.shape[0] - height) / 2)
-    left = round((resized.shape[1] - width) / 2)
-    return resized[top : top + height, left : left + width]
+    place = spec.placement((image.shape[0], image.shape[1]))
+    resized = _resize(image, place.resized_hw, spec)
+    if spec.resize == "letterbox":
+        bottom = height - place.top - place.resized_hw[0]
+        right = width - place.left - place.resized_hw[1]
+        return cv2.copyMakeBorder(
+            resized, place.top, bottom, place.left, right, cv2.BORDER_CONSTANT, value=(spec.padding,) * 3
+        ).astype(np.uint8, copy=False)
+    return resized[-place.top : height - place.top, -place.left : width - place.left]
+
+
+def boxes_in_frame(
+    boxes_xyxy: npt.NDArray[Any], spec: Preprocess, frame_hw: tuple[int, int]
+) -> npt.NDArray[np.float32]:
+    """Undo the preprocessing's resize, padding and crop for boxes.
+
+    Args:
+        boxes_xyxy: (K, 4), pixels of the network's input.
+        spec: What was done to the frame.
+        frame_hw: The frame's height and width, pixels.
+
+    Returns:
+        float32 (K, 4), pixels of the frame. A box may reach over the frame's edges, as the network drew it.
+    """
+    place = spec.placement(frame_hw)
+    factors = np.divide(frame_hw, place.resized_hw)
+    offset = np.tile([place.left, place.top], 2)
+    return ((boxes_xyxy - offset) * np.tile(factors[::-1], 2)).astype(np.float32)
 
 
 def _resize(image: Image, target_hw: tuple[int, int], spec: Preprocess) -> Image:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgecnn.core.preprocess import Preprocess
-from edgecnn.vision.preprocess import preprocess, resize_and_crop
+from edgecnn.vision.preprocess import boxes_in_frame, preprocess, resize_and_crop
 
 transforms = pytest.importorskip(
     "torchvision.transforms", reason="torchvision is not installed: pip install 'edgecnn[train]'"
@@ -181,3 +181,67 @@ def test_tiny_frames_are_enlarged(size_hw: tuple[int, int], resize: str) -> None
     spec = Preprocess.model_validate({"size_hw": (24, 24), "resize": resize, "shorter_side": 24})
 
     assert preprocess(np.full((*size_hw, 3), 128, np.uint8), spec).shape == (1, 3, 24, 24)
+
+
+def letterbox(anchor: str, **fields: object) -> Preprocess:
+    plain = {"size_hw": (96, 128), "resize": "letterbox", "scale": 1, "mean": (0, 0, 0), "std": (1, 1, 1)}
+    return Preprocess.model_validate(plain | {"color": "bgr", "interpolation": "linear", "anchor": anchor} | fields)
+
+
+@pytest.mark.parametrize("size_hw", [(480, 640), (427, 640), (640, 425), (50, 60), (96, 128)], ids=str)
+def test_a_letterbox_at_the_top_left_is_yoloxs_input(size_hw: tuple[int, int]) -> None:
+    """As YOLOX resizes, pads with 114 and hands on: blue first, 0 to 255."""
+    image = picture(*size_hw)
+    factor = min(96 / size_hw[0], 128 / size_hw[1])
+    expected = np.full((96, 128, 3), 114, np.uint8)
+    resized = cv2.resize(image, (int(size_hw[1] * factor), int(size_hw[0] * factor)), interpolation=cv2.INTER_LINEAR)
+    expected[: resized.shape[0], : resized.shape[1]] = resized
+
+    found = preprocess(image, letterbox("top_left"))
+
+    np.testing.assert_array_equal(found[0], expected.transpose(2, 0, 1).astype(np.float32))
+
+
+@pytest.mark.parametrize(("size_hw", "top", "left"), [((100, 200), 16, 0), ((200, 100), 0, 40), ((101, 200), 15, 0)])
+def test_a_letterbox_at_the_centre_has_padding_on_both_sides(size_hw: tuple[int, int], top: int, left: int) -> None:
+    """An odd row of padding goes below, or to the right."""
+    found = resize_and_crop(np.zeros((*size_hw, 3), np.uint8), letterbox("center", padding=7))
+
+    rows, columns = np.nonzero((found == 0).all(axis=2))
+    assert (rows.min(), columns.min()) == (top, left)
+    assert 0 <= (95 - rows.max()) - top <= 1
+    assert 0 <= (127 - columns.max()) - left <= 1
+    assert set(np.unique(found)) == {0, 7}
+
+
+def test_a_gray_letterbox_is_padded_with_gray() -> None:
+    found = resize_and_crop(
+        np.zeros((10, 40), np.uint8), letterbox("center", color="gray", mean=(0,), std=(1,), padding=9)
+    )
+
+    assert found.shape == (96, 128)
+    assert (found[0] == 9).all()
+
+
+@pytest.mark.parametrize("size_hw", [(480, 640), (427, 333), (90, 70)], ids=str)
+@pytest.mark.parametrize("resize", ["stretch", "shorter_side", "center", "top_left"])
+def test_a_box_around_something_in_the_input_is_around_it_in_the_frame(resize: str, size_hw: tuple[int, int]) -> None:
+    """Found by looking at the picture, so that the placement of pixels is tested and not only the formula."""
+    fields = {"resize": "letterbox", "anchor": resize} if resize in ("center", "top_left") else {"resize": resize}
+    spec = Preprocess.model_validate(
+        {"size_hw": (200, 216), "shorter_side": 220, "interpolation": "linear"} | fields  # only one resize reads it
+    )
+    frame = np.zeros((*size_hw, 3), np.uint8)
+    top, bottom, left, right = (
+        int(side * part) for side, part in zip(np.repeat(size_hw, 2), (0.3, 0.6, 0.25, 0.7), strict=True)
+    )
+    frame[top:bottom, left:right] = 255
+
+    rows, columns = np.nonzero(resize_and_crop(frame, spec)[:, :, 0] > 127)
+    box = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]])
+    found = boxes_in_frame(box, spec, size_hw)
+
+    assert found.dtype == np.float32
+    place = spec.placement(size_hw)
+    one_input_pixel = max(1.0, *np.divide(size_hw, place.resized_hw))
+    np.testing.assert_allclose(found[0], [left, top, right, bottom], atol=one_input_pixel)
