@@ -192,3 +192,9 @@ def torchvision_preprocess(name: str, weights: str) -> Preprocess:
 def imagenet_labels() -> tuple[str, ...]:
     """Names of the 1,000 classes of ImageNet, in torchvision's wording."""
     return tuple(torchvision.models.ResNet18_Weights.DEFAULT.meta["categories"])
+
+
+def coco_labels() -> tuple[str, ...]:
+    """Names of the 80 classes of COCO's detection task, in their usual order: torchvision's 91 without those unused."""
+    names = torchvision.models.detection.SSDLite320_MobileNet_V3_Large_Weights.DEFAULT.meta["categories"]
+    return tuple(name for name in names if name not in ("__background__", "N/A"))

@@ -19,6 +19,7 @@ from edgecnn.core.recipe import ModelPart  # noqa: E402 - after the skip
 from edgecnn.errors import EnvironmentMissing, InputError  # noqa: E402
 from edgecnn.train.zoo import (  # noqa: E402
     build_module,
+    coco_labels,
     imagenet_labels,
     lenet5,
     load_weights,
@@ -273,3 +274,12 @@ def test_imagenet_has_a_thousand_names() -> None:
     assert len(labels) == 1000
     assert labels[0] == "tench"
     assert labels[-1] == "toilet tissue"
+
+
+def test_the_classes_of_coco_are_in_the_order_of_their_ids() -> None:
+    labels = coco_labels()
+
+    assert len(set(labels)) == 80
+    assert [labels.index(name) for name in ("person", "stop sign", "dog", "dining table", "toothbrush")] == [
+        0, 11, 16, 60, 79
+    ]  # fmt: skip
