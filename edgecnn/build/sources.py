@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import onnx_ir as ir
@@ -9,7 +10,7 @@ import onnx_ir.passes.common as common
 
 from edgecnn.build.store import Stage, StageOutput, Store
 from edgecnn.core.preprocess import Preprocess
-from edgecnn.core.recipe import ModelPart, Recipe, is_onnx, load_recipe
+from edgecnn.core.recipe import ModelPart, Recipe, is_callable, is_onnx, load_recipe
 from edgecnn.deploy.bundle import load_bundle
 from edgecnn.errors import InputError
 from edgecnn.graph.freeze import freeze_batch
@@ -24,44 +25,60 @@ def recipe_from(source: str) -> Recipe:
     """The recipe that a source stands for.
 
     Args:
-        source: A recipe's path or shipped name, ``torchvision:NAME[@WEIGHTS]`` or an ONNX file. For an ONNX file the
-            preprocessing of ImageNet is assumed: colour RGB, the picture stretched to the input's size.
+        source: A recipe's path or shipped name, ``torchvision:NAME[@WEIGHTS]``, ``timm:NAME[@WEIGHTS]`` or an ONNX
+            file. For an ONNX file the preprocessing of ImageNet is assumed: colour RGB, the picture stretched to the
+            input's size.
 
     Raises:
         InputError: It is none of these.
+        EnvironmentMissing: It is one of timm's networks, and timm is not installed.
     """
-    if source.startswith("torchvision:"):
-        return _torchvision_recipe(source)
+    if source.startswith(("torchvision:", "timm:")):
+        return _recipe_of_a_name(source)
     if is_onnx(source):
         return _onnx_recipe(Path(source))
+    if is_callable(source) and not Path(source).is_file():
+        raise InputError(
+            f"model {source}: nobody has stated its preprocessing, nor where its weights are",
+            "write a recipe with model.source, model.weights and preprocess; one to begin with: "
+            "edgecnn recipes imagenet-efficientnet-lite0",
+        )
     return load_recipe(source)
 
 
-def _torchvision_recipe(source: str) -> Recipe:
-    from edgecnn.train.zoo import DEFAULT, torchvision_preprocess
+def _recipe_of_a_name(source: str) -> Recipe:
+    from edgecnn.train.zoo import DEFAULT, timm_classes, timm_preprocess, torchvision_preprocess
 
-    name, _, weights = source.partition("@")
+    named, _, weights = source.partition("@")
+    library, _, name = named.partition(":")
+    weights = weights or DEFAULT
+    classes = 1000 if library == "torchvision" else timm_classes(name)
     return Recipe(
-        name=name.partition(":")[2],
-        description=f"{name} of torchvision",
-        model=ModelPart(source=name, weights=weights or DEFAULT),
-        preprocess=torchvision_preprocess(name.partition(":")[2], weights or DEFAULT),
-        labels="imagenet-1k",
+        name=_recipe_name(name),
+        description=f"{named} of {library}",
+        model=ModelPart(source=named, weights=weights, num_classes=classes),
+        preprocess=torchvision_preprocess(name, weights) if library == "torchvision" else timm_preprocess(name),
+        labels="imagenet-1k" if classes == 1000 else None,
     )
+
+
+def _recipe_name(text: str) -> str:
+    """A text with what a recipe's name may not hold replaced."""
+    allowed = re.sub(r"[^a-z0-9._-]", "-", text.lower())
+    return allowed.strip("._-") or "model"
 
 
 def _onnx_recipe(path: Path) -> Recipe:
     model = load_model(path)
     height, width, channels = image_size(model, path)
     color = "gray" if channels == 1 else "rgb"
-    stem = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in path.stem.lower()).strip("._-")
     preprocess = (
         Preprocess(size_hw=(height, width), color=color, mean=(0.5,), std=(0.5,))
         if channels == 1
         else Preprocess(size_hw=(height, width), color=color)
     )
     return Recipe(
-        name=stem or "model",
+        name=_recipe_name(path.stem),
         description="an ONNX file without a recipe",
         model=ModelPart(source=str(path)),
         preprocess=preprocess,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from edgecnn.core.documents import load_document
 from edgecnn.core.preprocess import Preprocess
@@ -14,6 +14,7 @@ from edgecnn.errors import InputError
 
 Precision = Literal["fp32", "fp16", "int8", "auto"]
 _NAMED_WEIGHTS = ("default", "random")
+_NAMED_NETWORKS = ("zoo", "torchvision", "timm")
 
 
 class _Part(BaseModel):
@@ -23,12 +24,18 @@ class _Part(BaseModel):
 class ModelPart(_Part):
     """Where the network comes from."""
 
-    source: str = Field(description="zoo:lenet5, torchvision:NAME, or the path of an ONNX file")
+    source: str = Field(
+        description="zoo:lenet5, torchvision:NAME, timm:NAME, module.path:callable, or the path of an ONNX file"
+    )
     weights: str | None = Field(
         default=None,
-        description="a state dict's path, default (torchvision's own), random, or none where the recipe trains",
+        description="a state dict's path, random, default (those that the network is published with, or that the "
+        "callable returns), or none where the recipe trains",
     )
-    num_classes: int = Field(default=1000, gt=0)
+    arguments: dict[str, JsonValue] = Field(
+        default={}, description="keyword arguments for the function that builds the network"
+    )
+    num_classes: int = Field(default=1000, gt=0, description="for networks by name; a callable gets arguments only")
     batch_norm: bool = Field(default=True, description="zoo models: BatchNorm after every convolution")
 
 
@@ -113,14 +120,19 @@ class Recipe(_Part):
     def _consistent(self) -> Recipe:
         if self.train is not None and self.model.weights is not None:
             raise ValueError("train and model.weights exclude each other")
-        if is_onnx(self.model.source) and (self.train is not None or self.model.weights is not None):
-            raise ValueError("an ONNX file has its weights: neither train nor model.weights goes with it")
+        if is_onnx(self.model.source) and (self.train or self.model.weights is not None or self.model.arguments):
+            raise ValueError("an ONNX file has its weights: no train, model.weights or model.arguments goes with it")
         return self
 
 
 def is_onnx(source: str) -> bool:
     """Whether a model's source is an ONNX file."""
     return source.lower().endswith(".onnx")
+
+
+def is_callable(source: str) -> bool:
+    """Whether a model's source is ``module.path:callable``, with a folder before it or not."""
+    return source.find(":") > 0 and not is_onnx(source) and source.partition(":")[0] not in _NAMED_NETWORKS
 
 
 def load_recipe(source: str) -> Recipe:
@@ -149,9 +161,12 @@ def _with_paths_from(recipe: Recipe, folder: Path) -> Recipe:
             return value
         return str(folder / value)
 
-    model = recipe.model.model_copy(
-        update={"source": anchored(recipe.model.source), "weights": anchored(recipe.model.weights)}
-    )
+    source = recipe.model.source
+    module = folder / source.rpartition(":")[0]
+    top = module.parent / module.name.partition(".")[0]
+    if is_callable(source) and (top.with_suffix(".py").is_file() or top.is_dir()):
+        source = str(folder / source)
+    model = recipe.model.model_copy(update={"source": anchored(source), "weights": anchored(recipe.model.weights)})
     data = recipe.data.model_copy(
         update={name: anchored(getattr(recipe.data, name)) for name in type(recipe.data).model_fields}
     )

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import pickle
+import math
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-import torch
 import torchvision
 from torch import nn
 
 from edgecnn.core.preprocess import Preprocess
-from edgecnn.core.recipe import ModelPart
-from edgecnn.errors import EnvironmentMissing, InputError
+from edgecnn.core.recipe import ModelPart, is_callable
+from edgecnn.errors import EnvironmentMissing, InputError, missing_extra
+from edgecnn.train.callables import build_from_callable, called
+from edgecnn.train.weights import State, fill, read_state_dict
 
-_COUNTER = ".num_batches_tracked"
 RANDOM = "random"
 DEFAULT = "default"
 
@@ -54,105 +54,126 @@ def lenet5(num_classes: int = 10, *, batch_norm: bool = False) -> nn.Module:
 
 
 def build_module(model: ModelPart) -> nn.Module:
-    """The network of a recipe with fresh random weights.
+    """The network of a recipe with fresh random weights, or with those that the recipe's own code gives it.
 
     Raises:
-        InputError: No network of that name.
+        InputError: No network of that name, or it does not take the recipe's arguments.
+        EnvironmentMissing: It is one of timm's, and timm is not installed.
     """
-    kind, _, name = model.source.partition(":")
-    if kind == "zoo" and name == "lenet5":
-        return lenet5(model.num_classes, batch_norm=model.batch_norm)
+    source, arguments = model.source, dict(model.arguments)
+    kind, _, name = source.partition(":")
+    if source == "zoo:lenet5":
+        return called(source, lenet5, {"num_classes": model.num_classes, "batch_norm": model.batch_norm} | arguments)
+    if kind == "zoo":
+        raise InputError(f"model {source}: not known", "zoo:lenet5 is the only one")
     if kind == "torchvision":
         if name not in torchvision.models.list_models(module=torchvision.models):
-            raise InputError(
-                f"model {model.source}: torchvision {torchvision.__version__} has no classifier of that name",
-                "names are as in torchvision.models, such as mobilenet_v2 or resnet18",
-            )
-        return torchvision.models.get_model(name, weights=None, num_classes=model.num_classes)
-    raise InputError(
-        f"model {model.source}: not known", "give zoo:lenet5, torchvision:NAME or the path of an ONNX file"
-    )
+            raise _no_classifier(source, torchvision, "names are as in torchvision.models, such as mobilenet_v2")
+        given = {"name": name, "weights": None, "num_classes": model.num_classes}
+        return called(source, torchvision.models.get_model, given | arguments)
+    if kind == "timm":
+        timm = _timm_with(name)
+        return called(source, timm.create_model, {"model_name": name, "num_classes": model.num_classes} | arguments)
+    return build_from_callable(source, arguments)
 
 
 def load_weights(module: nn.Module, model: ModelPart) -> None:
-    """Fill a network with the weights its recipe names: a file, ``default`` (torchvision's own) or ``random``.
-
-    Files are read with ``weights_only=True``: a pickle that would run code is refused.
+    """Fill a network with the weights its recipe names: a file, ``default`` or ``random``.
 
     Raises:
         InputError: The file is missing, unsafe, or holds weights of another network.
         EnvironmentMissing: Default weights must be downloaded and there is no network.
     """
-    if model.weights == RANDOM:
+    if model.weights == RANDOM or (model.weights == DEFAULT and is_callable(model.source)):
         return
-    if model.weights in (None, DEFAULT):
-        state = _default_state(model)
-    else:
-        assert model.weights is not None
-        state = read_state_dict(Path(model.weights))
-    own = module.state_dict()
-    # A counter that inference does not read, and that older checkpoints do not have.
-    state = {name: value for name, value in own.items() if name.endswith(_COUNTER)} | state
-    wrong = [
-        f"{name}: {tuple(state[name].shape)}, wanted {tuple(value.shape)}" if name in state else f"{name}: missing"
-        for name, value in own.items()
-        if name not in state or state[name].shape != value.shape
-    ] + [f"{name}: not in the network" for name in state if name not in own]
-    if wrong:
-        raise InputError(
-            f"weights {model.weights}: not those of {model.source}; {len(wrong)} tensors differ, first {wrong[0]}",
-            "check the network's name, num_classes and batch_norm",
-        )
-    module.load_state_dict(state)
+    default = model.weights in (None, DEFAULT)
+    state = _default_state(model) if default else read_state_dict(Path(str(model.weights)))
+    fill(module, state, model.weights or DEFAULT, model.source)
 
 
-def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint, out of the usual wrappers (``state_dict``, ``model``, the prefix ``module.``).
-
-    Raises:
-        InputError: The file is missing, damaged, or not safe to load.
-    """
-    if not path.is_file():
-        raise InputError(f"weights {path}: no such file", "check the path")
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the restricted unpickler stumbles over damaged bytes in a dozen ways
-        if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
-            raise InputError(
-                f"weights {path}: the file holds more than tensors, and loading it could run code",
-                "save the state dict alone: torch.save(model.state_dict(), path)",
-            ) from None
-        raise InputError(
-            f"weights {path}: not a Torch checkpoint, or damaged ({path.stat().st_size} bytes)", "copy it again"
-        ) from None
-    for wrapper in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if (
-        not isinstance(content, dict)
-        or not content
-        or not all(isinstance(value, torch.Tensor) for value in content.values())
-    ):
-        raise InputError(
-            f"weights {path}: no state dict in it", "save the state dict alone: torch.save(model.state_dict(), path)"
-        )
-    return {str(name).removeprefix("module."): value for name, value in content.items()}
-
-
-def _default_state(model: ModelPart) -> dict[str, torch.Tensor]:
+def _default_state(model: ModelPart) -> State:
     kind, _, name = model.source.partition(":")
-    if kind != "torchvision":
+    if kind not in ("torchvision", "timm"):
         raise InputError(
-            f"model {model.source}: there are no default weights", "give weights, or a train section in the recipe"
+            f"model {model.source}: there are no default weights",
+            "give weights (default: those that a callable returns its network with), or a train section in the recipe",
         )
     try:
+        if kind == "timm":
+            # With the classes of the weights: for another number timm would draw a new last layer at random.
+            return _timm_with(name).create_model(name, pretrained=True, **model.arguments).state_dict()
         weights: Any = torchvision.models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
         return weights.get_state_dict(progress=False, check_hash=True)
     except OSError as error:
+        reason = " ".join(str(error).split())[:200]
         raise EnvironmentMissing(
-            f"model {model.source}: its pretrained weights could not be downloaded ({error})",
-            f"fetch the file elsewhere and give torchvision:{name}@weights.pth, or @random for a trial without weights",
+            f"model {model.source}: its pretrained weights could not be downloaded ({reason})",
+            f"fetch the file elsewhere and give {kind}:{name}@weights.pth, or @random for a trial without weights",
         ) from None
+    except RuntimeError as error:  # timm has the network, and no weights for it
+        raise InputError(f"model {model.source}: {error}", "give the weights as a file") from None
+
+
+def _no_classifier(source: str, library: Any, advice: str) -> InputError:
+    return InputError(
+        f"model {source}: {library.__name__} {library.__version__} has no classifier of that name", advice
+    )
+
+
+def _timm_with(name: str) -> Any:
+    """The module timm, which has a network of that name.
+
+    Raises:
+        InputError: It has not.
+        EnvironmentMissing: It is not installed.
+    """
+    try:
+        import timm
+    except ImportError:
+        raise missing_extra("timm", "timm") from None
+    architecture, _, tag = name.partition(".")
+    known: Any = timm.list_pretrained(architecture) if tag else timm.list_models(architecture)
+    if name not in known:
+        near = ", ".join(timm.list_pretrained(f"{architecture}.*")[:4])
+        raise _no_classifier(
+            f"timm:{name}", timm, f"known: {near}" if near else "names are those of timm.list_models()"
+        )
+    return timm
+
+
+def timm_preprocess(name: str) -> Preprocess:
+    """The preprocessing that timm evaluates a network's weights with.
+
+    timm resizes the shorter side to the crop's divided by ``crop_pct``. Where it squashes the whole picture into the
+    input instead (``crop_mode: squash``, ``crop_pct: 1``), the picture is stretched.
+
+    Raises:
+        InputError: No network of that name.
+        EnvironmentMissing: timm is not installed.
+    """
+    config: Any = _timm_with(name).get_pretrained_cfg(name)
+    height, width = config.input_size[1:]
+    whole = config.crop_mode == "squash" and config.crop_pct == 1
+    return Preprocess(
+        size_hw=(height, width),
+        resize="stretch" if whole else "shorter_side",
+        shorter_side=None if whole else math.floor(max(height, width) / config.crop_pct),
+        mean=tuple(config.mean),
+        std=tuple(config.std),
+    )
+
+
+def timm_classes(name: str) -> int:
+    """The number of classes of a network's published weights; 1,000 where none are published.
+
+    Raises:
+        InputError: No network of that name, or its weights end in features, without classes.
+        EnvironmentMissing: timm is not installed.
+    """
+    config: Any = _timm_with(name).get_pretrained_cfg(name)
+    if config.num_classes == 0:
+        raise _no_classifier(f"timm:{name}", _timm_with(name), "its weights end in features: train a classifier first")
+    return int(config.num_classes)
 
 
 def torchvision_preprocess(name: str, weights: str) -> Preprocess:
@@ -169,10 +190,7 @@ def torchvision_preprocess(name: str, weights: str) -> Preprocess:
     try:
         published: Any = torchvision.models.get_model_weights(name)
     except ValueError:
-        raise InputError(
-            f"model torchvision:{name}: torchvision {torchvision.__version__} has no classifier of that name",
-            "names are as in torchvision.models, such as mobilenet_v2 or resnet18",
-        ) from None
+        raise _no_classifier(f"torchvision:{name}", torchvision, "names are as in torchvision.models") from None
     if weights in (DEFAULT, RANDOM):
         chosen = published.DEFAULT
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgecnn.core.device import load_device
-from edgecnn.core.recipe import load_recipe
+from edgecnn.core.recipe import is_callable, load_recipe
 from edgecnn.core.resources import shipped_names
 from edgecnn.errors import InputError
 
@@ -60,6 +60,7 @@ def test_weights_are_relative_to_the_recipe(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("model: {source: net.onnx, weights: w.pth}\n", "an ONNX file has its weights"),
+        ("model: {source: net.onnx, arguments: {width: 2}}\n", "an ONNX file has its weights"),
         ("model: {source: 'zoo:lenet5', weights: w.pth}\ntrain: {epochs: 1}\n", "exclude each other"),
         ("model: {source: net.onnx}\nquantize: {precision: int8}\nquantize: {precision: fp16}\n", "there twice"),
     ],
@@ -81,6 +82,41 @@ def test_names_are_no_paths(tmp_path: Path, weights: str) -> None:
     assert (recipe.model.source, recipe.model.weights) == ("torchvision:resnet18", weights)
     assert (recipe.data.train, recipe.labels) == ("sklearn:digits/train", "imagenet-1k")
     assert recipe.data.evaluation is None
+
+
+@pytest.mark.parametrize(
+    ("source", "beside", "found"),
+    [
+        ("nets:build", "nets.py", "{folder}/nets:build"),
+        ("pack.age.nets:Net.build", "pack/age/nets.py", "{folder}/pack.age.nets:Net.build"),
+        ("lib/nets:build", "lib/nets.py", "{folder}/lib/nets:build"),
+        ("nets:build", "other.py", "nets:build"),
+        ("timm:nets", "timm.py", "timm:nets"),
+    ],
+)
+def test_a_module_is_looked_for_beside_the_recipe(tmp_path: Path, source: str, beside: str, found: str) -> None:
+    (tmp_path / beside).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / beside).touch()
+
+    model = load_recipe(write(tmp_path, f"model: {{source: '{source}', arguments: {{depth: 2, act: [relu]}}}}\n")).model
+
+    assert model.source == found.format(folder=tmp_path)
+    assert model.arguments == {"depth": 2, "act": ["relu"]}
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("nets:build", True),
+        ("a/b/nets:Net.build", True),
+        *(
+            (name, False)
+            for name in ("zoo:lenet5", "torchvision:resnet18", "timm:resnet18", "C:\\net.onnx", "net", ":x")
+        ),
+    ],
+)
+def test_what_counts_as_a_callable(source: str, expected: bool) -> None:
+    assert is_callable(source) is expected
 
 
 def test_labels_can_be_given_one_by_one(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ torchvision = pytest.importorskip("torchvision", reason="torchvision is not inst
 
 from edgecnn.core.recipe import ModelPart  # noqa: E402 - after the skip
 from edgecnn.errors import EnvironmentMissing, InputError  # noqa: E402
+from edgecnn.train.weights import fill, read_state_dict  # noqa: E402
 from edgecnn.train.zoo import (  # noqa: E402
     build_module,
     coco_labels,
     imagenet_labels,
     lenet5,
     load_weights,
-    read_state_dict,
+    timm_classes,
+    timm_preprocess,
     torchvision_preprocess,
 )
 
@@ -60,8 +63,15 @@ def assert_equal(module: torch.nn.Module, expected: dict[str, torch.Tensor]) -> 
         lambda tensors: {"model": tensors, "optimizer": {}},
         lambda tensors: {f"module.{name}": value for name, value in tensors.items()},
         lambda tensors: {"state_dict": {f"module.{name}": value for name, value in tensors.items()}},
+        lambda tensors: {"model": {f"_orig_mod.module.{name}": value for name, value in tensors.items()}},
+        lambda tensors: {"state_dict": {f"model.{name}": value for name, value in tensors.items()}, "lr": 0.1},
+        lambda tensors: {"ema": {"module": tensors}, "state_dict": {"of": torch.zeros(1)}},
+        lambda tensors: tensors | {"conv1.total_ops": torch.zeros(1), "total_params": torch.zeros(1)},
     ],
-    ids=["plain", "state_dict", "model", "data parallel", "state_dict of data parallel"],
+    ids=[
+        *("plain", "state_dict", "model", "data parallel", "state_dict of data parallel"),
+        *("compiled", "a framework's", "averaged", "profiled"),
+    ],
 )
 def test_a_state_dict_comes_out_of_its_wrappers(tmp_path: Path, wrap: Any, zipped: bool) -> None:
     expected = state()
@@ -82,7 +92,7 @@ def test_checkpoints_from_before_batch_norm_counted_its_batches_are_read(tmp_pat
     ("change", "message"),
     [
         ({"num_classes": 11}, r"2 tensors differ, first fc3\.weight: \(10, 84\), wanted \(11, 84\)"),
-        ({"batch_norm": False}, r"10 tensors differ, first bn1\.weight: not in the network"),
+        ({"batch_norm": False}, r"8 tensors differ, first bn1\.weight: not in the network; bn1\.bias: not in"),
         ({"source": "torchvision:squeezenet1_0"}, r"not those of torchvision:squeezenet1_0; .*: missing"),
     ],
 )
@@ -100,6 +110,46 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"1 tensors differ, first bn2\.running_var: missing"):
         load(tmp_path / "w.pth")
+
+
+def test_a_prefix_that_the_network_itself_has_stays() -> None:
+    network = torch.nn.Sequential(OrderedDict([("model", torch.nn.Linear(2, 2)), ("module", torch.nn.Linear(2, 2))]))
+    saved = {f"module.{name}": torch.full_like(value, 7) for name, value in network.state_dict().items()}
+
+    fill(network, saved, "w.pth", "mine")
+
+    assert all((value == 7).all() for value in network.state_dict().values())
+
+
+def test_two_tensors_for_one_place_are_refused() -> None:
+    network = torch.nn.Linear(2, 2)
+    doubled = network.state_dict() | {"module.bias": torch.zeros(2)}
+
+    with pytest.raises(InputError, match=r"1 tensors differ, first module\.bias: not in the network"):
+        fill(network, doubled, "w.pth", "mine")
+
+
+def test_only_the_first_few_of_many_are_named(tmp_path: Path) -> None:
+    torch.save({f"other.{index}": torch.zeros(1) for index in range(50)}, tmp_path / "w.pth")
+
+    with pytest.raises(InputError, match=r"68 tensors differ, first conv1\.weight: missing; .*other\.2: not") as caught:
+        load(tmp_path / "w.pth")
+
+    assert caught.value.message.count(";") == 6
+
+
+def test_safetensors_are_read_and_damaged_ones_refused(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.torch", reason="pip install 'edgecnn[timm]'")
+    expected = state()
+    safetensors.save_file(dict(expected), tmp_path / "w.safetensors")
+
+    assert_equal(load(tmp_path / "w.safetensors"), expected)
+
+    content = (tmp_path / "w.safetensors").read_bytes()
+    for length in (0, 7, 100, len(content) - 1):
+        (tmp_path / "w.safetensors").write_bytes(content[:length])
+        with pytest.raises(InputError, match="not a safetensors file, or damaged"):
+            load(tmp_path / "w.safetensors")
 
 
 class Bomb:
@@ -266,6 +316,106 @@ def test_preprocessing_is_that_of_the_weights(name: str, weights: str, crop: int
 def test_preprocessing_of_an_unknown_network_is_refused() -> None:
     with pytest.raises(InputError, match="no classifier of that name"):
         torchvision_preprocess("resnet19", "default")
+
+
+@pytest.fixture
+def timm() -> Any:
+    return pytest.importorskip("timm", reason="timm is not installed: pip install 'edgecnn[timm]'")
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "side"),
+    [
+        ("resnet18", 224, 235),  # 224 / 0.95 = 235.79
+        ("resnet18.tv_in1k", 224, 256),
+        ("efficientnet_lite0", 224, 256),
+        ("hardcorenas_a", 224, 256),
+        ("convnext_atto", 224, 256),
+    ],
+)
+def test_timms_preprocessing_is_what_timm_itself_builds(timm: Any, name: str, size: int, side: int) -> None:
+    spec = timm_preprocess(name)
+
+    assert (spec.size_hw, spec.resize, spec.shorter_side, spec.color) == ((size, size), "shorter_side", side, "rgb")
+    config = timm.data.resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(name).to_dict())
+    transform = timm.data.create_transform(**config)
+    assert transform.transforms[0].size == side
+    assert torch.allclose(torch.tensor(spec.mean), torch.as_tensor(transform.transforms[-1].mean))
+    assert torch.allclose(torch.tensor(spec.std), torch.as_tensor(transform.transforms[-1].std))
+
+
+def test_a_timm_network_that_squashes_pictures_gets_them_stretched(timm: Any) -> None:
+    spec = timm_preprocess("convnext_base.clip_laion2b_augreg_ft_in12k_in1k_384")
+
+    assert (spec.size_hw, spec.resize, spec.shorter_side) == ((384, 384), "stretch", None)
+
+
+def test_a_timm_network_is_built_and_filled_from_a_file(timm: Any, tmp_path: Path) -> None:
+    part = ModelPart(source="timm:mobilenetv3_small_050", num_classes=7, arguments={"in_chans": 1})
+    expected = build_module(part).state_dict()
+    torch.save({"state_dict": expected}, tmp_path / "w.pth")
+    part = part.model_copy(update={"weights": str(tmp_path / "w.pth")})
+
+    module = build_module(part)
+    load_weights(module, part)
+
+    assert_equal(module, expected)
+    assert module.eval()(torch.zeros(1, 1, 64, 64)).shape == (1, 7)
+
+
+def test_classes_of_timms_weights(timm: Any) -> None:
+    assert timm_classes("resnet18") == 1000
+    assert timm_classes("convnext_nano.in12k") == 11821
+    with pytest.raises(InputError, match="no classifier of that name") as caught:
+        timm_classes("convnext_tiny.dinov3_lvd1689m")
+    assert "end in features" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("resnet17", "timm.list_models"), ("resnet18.none", "resnet18.a1_in1k"), ("", "timm"), ("*", "known")],
+)
+def test_networks_that_timm_does_not_have(timm: Any, name: str, hint: str) -> None:
+    with pytest.raises(InputError, match="has no classifier of that name") as caught:
+        timm_preprocess(name)
+    assert hint in caught.value.hint
+    with pytest.raises(InputError, match="has no classifier of that name"):
+        build_module(ModelPart(source=f"timm:{name}"))
+
+
+def test_timms_weights_without_a_network_say_what_to_do(timm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise FileNotFoundError("cannot find the file on the Hub")
+
+    monkeypatch.setattr(timm, "create_model", fail)
+    part = ModelPart(source="timm:resnet10t", weights="default")
+
+    with pytest.raises(EnvironmentMissing, match="could not be downloaded") as caught:
+        load_weights(torch.nn.Linear(1, 1), part)
+
+    assert "timm:resnet10t@" in caught.value.hint
+
+
+def test_timms_networks_without_published_weights_are_refused_by_name(timm: Any) -> None:
+    with pytest.raises(InputError, match="No pretrained weights exist for darknet17"):
+        load_weights(torch.nn.Linear(1, 1), ModelPart(source="timm:darknet17", weights="default"))
+
+
+def test_without_timm_the_install_line_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+
+    with pytest.raises(EnvironmentMissing) as caught:
+        build_module(ModelPart(source="timm:resnet18"))
+
+    assert "pip install 'edgecnn[timm]'" in caught.value.hint
+
+
+@pytest.mark.parametrize("source", ["zoo:lenet5", "torchvision:squeezenet1_0", "timm:resnet10t"])
+def test_arguments_that_a_network_does_not_take_are_named(source: str) -> None:
+    if source.startswith("timm"):
+        pytest.importorskip("timm", reason="timm is not installed: pip install 'edgecnn[timm]'")
+    with pytest.raises(InputError, match=r"called with .*wheels=4.*TypeError"):
+        build_module(ModelPart(source=source, arguments={"wheels": 4}))
 
 
 def test_imagenet_has_a_thousand_names() -> None:
