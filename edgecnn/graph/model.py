@@ -19,6 +19,7 @@ from edgecnn.core.tensors import TensorSpec
 from edgecnn.errors import InputError
 
 OLDEST_OPSET = 7
+_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def output_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
 
 
 def constant(value: ir.Value | None) -> npt.NDArray[Any] | None:
-    """The array that a value always has, or None; looks through Identity and Cast to float of a constant."""
+    """The array that a value always has, or None; looks through Identity and Casts to floating point types."""
     if value is None:
         return None
     if value.const_value is not None and (producer := value.producer()) is None:
@@ -141,9 +142,10 @@ def constant(value: ir.Value | None) -> npt.NDArray[Any] | None:
         return tensor.numpy()
     if producer.op_type == "Identity":
         return constant(producer.inputs[0])
-    if producer.op_type == "Cast" and producer.attributes["to"].as_int() == ir.DataType.FLOAT:
+    if producer.op_type == "Cast" and (to := ir.DataType(producer.attributes["to"].as_int())) in _FLOATS:
         inner = constant(producer.inputs[0])
-        return None if inner is None else inner.astype(np.float32)
+        with np.errstate(over="ignore"):  # what is too large for the type becomes infinite, as it does at run time
+            return None if inner is None else inner.astype(to.numpy())
     return None
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgecnn.graph.cleanup import clean_up
-from edgecnn.graph.fold_bn import fold_batch_norm
+from edgecnn.graph.fold_bn import fold_batch_norm, foldable_batch_norms
 from edgecnn.graph.summary import count_parameters
 
 GraphOf = Callable[..., Any]
@@ -143,7 +143,11 @@ def test_a_result_that_leaves_the_graph_and_is_used_inside_is_still_both(
     np.testing.assert_allclose(after["y"], before["y"], atol=SAME)
 
 
-NORM = "BatchNormalization(c, g, b, m, v)"
+def norm(value: str, prefix: str = "") -> str:
+    return f"BatchNormalization({value}, {prefix}g, {prefix}b, {prefix}m, {prefix}v)"
+
+
+NORM = norm("c")
 OUT = "float[2, 4, 3, 3]"
 REFUSED: dict[str, tuple[str, str, int, dict[str, np.ndarray]]] = {
     "after an activation": (
@@ -216,32 +220,87 @@ REFUSED: dict[str, tuple[str, str, int, dict[str, np.ndarray]]] = {
         18,
         {"w": array(3, 4)},
     ),
-    "alpha": (
-        "gemm form",
-        f"net (float[4, 3] x) => (float[4, 4] y) {{ c = Gemm<alpha = 0.5>(x, w) y = {NORM} }}",
+    "a shift where a kernel overlaps itself": (
+        "padding",
+        f"net ({OUT} x) => (float[2, 2, 5, 5] y) {{ c = {norm('x')} y = ConvTranspose(c, w) }}",
+        18,
+        {"w": array(4, 2, 3, 3)},
+    ),
+    "a shift and a stride between its traces": (
+        "padding",
+        """net (float[2, 4, 3, 3] x) => (float[2, 2, 5, 5] y) {
+            c = BatchNormalization(x, g, b, m, v)
+            y = ConvTranspose<strides = [2, 2]>(c, w)
+        }""",
+        18,
+        {"w": array(4, 2, 1, 1)},
+    ),
+    "in front of two layers": (
+        "two consumers",
+        f"""net ({OUT} x) => (float[2, 2, 1, 1] y) {{
+            c = BatchNormalization(x, g, b, m, v)
+            p = Conv(c, w)
+            q = Conv(c, w)
+            y = Add(p, q)
+        }}""",
+        18,
+        {"w": array(2, 4, 3, 3)},
+    ),
+    "in front of a layer, seen from outside": (
+        "graph output",
+        f"""net ({OUT} x) => (float[2, 2, 1, 1] y, {OUT} c) {{
+            c = BatchNormalization(x, g, b, m, v)
+            y = Conv(c, w)
+        }}""",
+        18,
+        {"w": array(2, 4, 3, 3)},
+    ),
+    "a weight itself": (
+        "other producer",
+        f"net (float[2, 4, 5, 5] x) => (float[2, 2, 3, 3] y) {{ c = Relu(w) k = {NORM} y = Conv(x, k) }}",
+        18,
+        {"w": array(2, 4, 3, 3)},
+    ),
+    "transposed on its way": (
+        "other producer",
+        f"""net (float[2, 5, 3] x) => (float[2, 4, 5] y) {{
+            a = MatMul(x, w)
+            c = Transpose<perm = [0, 2, 1]>(a)
+            y = {NORM}
+        }}""",
         18,
         {"w": array(3, 4)},
     ),
-    "beta": (
-        "gemm form",
-        f"net (float[4, 3] x) => (float[4, 4] y) {{ c = Gemm<beta = 2.0>(x, w, k) y = {NORM} }}",
+    "in front of three dimensions": (
+        "matmul rank",
+        "net (float[2, 4, 3] x) => (float[2, 4, 5] y) { c = BatchNormalization(x, g, b, m, v) y = MatMul(c, w) }",
         18,
-        {"w": array(3, 4), "k": array(4)},
+        {"w": array(3, 5)},
     ),
-    # As many rows as channels: a bias of the one must not be taken for a bias of the other.
-    "a bias for each row": (
-        "gemm form",
-        f"net (float[4, 3] x) => (float[4, 4] y) {{ c = Gemm(x, w, k) y = {NORM} }}",
+    "in front of a transposed input": (
+        "transposed input",
+        "net (float[3, 4] x) => (float[4, 5] y) { c = BatchNormalization(x, g, b, m, v) y = Gemm<transA = 1>(c, w) }",
         18,
-        {"w": array(3, 4), "k": array(4, 1)},
+        {"w": array(3, 5)},
     ),
-    "a bias for each element": (
-        "gemm form",
-        f"net (float[4, 3] x) => (float[4, 4] y) {{ c = Gemm(x, w, k) y = {NORM} }}",
+    "training in front of a layer": (
+        "training mode",
+        f"""net ({OUT} x) => (float[2, 2, 1, 1] y, float[4] mean) {{
+            c, mean, variance = BatchNormalization<training_mode = 1>(x, g, b, m, v)
+            y = Conv(c, w)
+        }}""",
         18,
-        {"w": array(3, 4), "k": array(4, 4)},
+        {"w": array(2, 4, 3, 3)},
     ),
 }
+# Paddings of the convolution behind a BatchNorm with a shift.
+for _padding in ("pads = [0, 0, 1, 0]", 'auto_pad = "SAME_UPPER"', 'auto_pad = "SAME_LOWER"'):
+    REFUSED[f"in front of {_padding}"] = (
+        "padding",
+        f"net ({OUT} x) => (float[2, 2, D, E] y) {{ c = {norm('x')} y = Conv<{_padding}>(c, w) }}",
+        18,
+        {"w": array(2, 4, 3, 3)},
+    )
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -263,12 +322,154 @@ def test_a_refusal_is_counted_and_leaves_the_graph_as_it_was(
         np.testing.assert_array_equal(outputs_of(model, x=feed)[name], expected)
 
 
-@pytest.mark.parametrize("bias", [(4,), (1, 4), (1,), (1, 1), ()], ids=str)
-def test_a_gemm_bias_of_any_shape_that_is_the_same_for_each_row_is_folded(
-    graph_of: GraphOf, outputs_of: OutputsOf, bias: tuple[int, ...]
-) -> None:
-    text = f"net (float[5, 3] x) => (float[5, 4] y) {{ c = Gemm(x, w, k) y = {NORM} }}"
-    model = graph_of(text, w=array(3, 4), k=array(*bias), **norm_weights(0))
+# Layers with four input channels, and what BatchNorm in front of them they take; what is left.
+IN_FRONT: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], str]] = {
+    "Conv": ("Conv(c, w)", (2, 4, 5, 5), (3, 4, 3, 3), "Conv"),
+    "with a bias": ("Conv(c, w, k)", (2, 4, 5, 5), (3, 4, 3, 3), "Conv"),
+    "with a stride": ("Conv<strides = [2, 2]>(c, w)", (2, 4, 5, 5), (3, 4, 3, 3), "Conv"),
+    "in groups": ("Conv<group = 2>(c, w)", (2, 4, 5, 5), (6, 2, 3, 3), "Conv"),
+    "depthwise": ("Conv<group = 4>(c, w)", (2, 4, 5), (4, 1, 2), "Conv"),
+    "valid": ('Conv<auto_pad = "VALID">(c, w)', (2, 4, 5, 5), (3, 4, 3, 3), "Conv"),
+    "nothing to pad": ('Conv<auto_pad = "SAME_UPPER", strides = [2, 2]>(c, w)', (2, 4, 5, 5), (3, 4, 1, 1), "Conv"),
+    "ConvTranspose": ("ConvTranspose<group = 2>(c, w)", (2, 4, 5, 5), (4, 3, 1, 1), "ConvTranspose"),
+    "Gemm": ("Gemm(c, w, k)", (5, 4), (4, 3), "Gemm"),
+    "scaled Gemm": ("Gemm<alpha = 0.5, beta = 2.0>(c, w, k)", (5, 4), (4, 3), "Gemm"),
+    "transposed Gemm": ("Gemm<transB = 1>(c, w)", (5, 4), (3, 4), "Gemm"),
+    "MatMul": ("MatMul(c, w)", (5, 4), (4, 3), "Gemm"),
+}
+
+
+@pytest.mark.parametrize("case", IN_FRONT)
+def test_a_batch_norm_in_front_of_a_layer_is_folded(graph_of: GraphOf, outputs_of: OutputsOf, case: str) -> None:
+    layer, size, weight, left = IN_FRONT[case]
+    sizes, unknown = ", ".join(map(str, size)), ", ".join("DEFG"[: len(size)])
+    text = f"net (float[{sizes}] x) => (float[{unknown}] y) {{ c = {norm('x')} [layer] y = {layer} }}"
+    model = graph_of(text, w=array(*weight), k=array(3), **norm_weights(0))
+    before = outputs_of(model, x=array(*size))
+
+    assert fold_batch_norm(model).counts == {"folded": 1}
+
+    assert [(node.op_type, node.name) for node in model.graph] == [(left, "layer")]
+    np.testing.assert_allclose(outputs_of(model, x=array(*size))["y"], before["y"], atol=SAME)
+    assert not fold_batch_norm(model).modified
+
+
+@pytest.mark.parametrize("layer", ["Conv<pads = [1, 1, 1, 1]>", "ConvTranspose<strides = [2, 2], pads = [1, 1, 1, 1]>"])
+def test_without_a_shift_padding_is_no_obstacle(graph_of: GraphOf, outputs_of: OutputsOf, layer: str) -> None:
+    text = f"net (float[2, 4, 5, 5] x) => (float[D, E, F, G] y) {{ c = {norm('x')} y = {layer}(c, w) }}"
+    weights = norm_weights(0)
+    weights["b"] = np.zeros(CHANNELS, np.float32)
+    weights["m"] = np.zeros(CHANNELS, np.float32)
+    model = graph_of(text, w=array(4, 4, 3, 3), **weights)
+    before = outputs_of(model, x=array(2, 4, 5, 5))
+
+    assert fold_batch_norm(model).counts == {"folded": 1}
+
+    np.testing.assert_allclose(outputs_of(model, x=array(2, 4, 5, 5))["y"], before["y"], atol=SAME)
+
+
+def test_the_layer_before_comes_first(graph_of: GraphOf) -> None:
+    text = f"net (float[2, 3, 5, 5] x) => (float[2, 4, 1, 1] y) {{ c = Conv(x, w) n = {norm('c')} y = Conv(n, u) }}"
+    model = graph_of(text, w=KERNEL, u=array(4, 4, 3, 3), **norm_weights(0))
+
+    fold_batch_norm(model)
+
+    assert [len(node.inputs) for node in model.graph] == [3, 2]
+
+
+def test_batch_norms_without_a_layer_become_one(graph_of: GraphOf, outputs_of: OutputsOf) -> None:
+    text = f"net ({OUT} x) => ({OUT} y) {{ a = Relu(x) n = {norm('a')} o = {norm('n', 'h')} [last] y = {norm('o')} }}"
+    model = graph_of(text, **norm_weights(0), **norm_weights(1, "h"))
+    feed = array(2, 4, 3, 3)
+    before = outputs_of(model, x=feed)
+    assert len(foldable_batch_norms(model)) == 2
+
+    assert fold_batch_norm(model).counts == {"merged": 2, "other producer": 1}
+
+    assert [(node.op_type, node.name) for node in model.graph][1:] == [("BatchNormalization", "last")]
+    np.testing.assert_allclose(outputs_of(model, x=feed)["y"], before["y"], atol=SAME)
+    assert foldable_batch_norms(model) == []
+    assert not fold_batch_norm(model).modified
+
+
+def test_a_chain_in_front_of_a_layer_folds_into_it(graph_of: GraphOf, outputs_of: OutputsOf) -> None:
+    text = f"net ({OUT} x) => (float[2, 2, 1, 1] y) {{ n = {norm('x')} o = {norm('n', 'h')} y = Conv(o, w) }}"
+    model = graph_of(text, w=array(2, 4, 3, 3), **norm_weights(0), **norm_weights(1, "h"))
+    feed = array(2, 4, 3, 3)
+    before = outputs_of(model, x=feed)
+
+    assert fold_batch_norm(model).counts == {"folded": 2}
+
+    assert [node.op_type for node in model.graph] == ["Conv"]
+    np.testing.assert_allclose(outputs_of(model, x=feed)["y"], before["y"], atol=SAME)
+
+
+def test_parameters_are_seen_through_identities_and_casts(graph_of: GraphOf, outputs_of: OutputsOf) -> None:
+    text = f"""net (float[2, 3, 5, 5] x) => ({OUT} y) {{
+        w1 = Cast<to = 1>(w)
+        g1 = Identity(g)
+        b1 = Cast<to = 1>(b)
+        m1 = Cast<to = 10>(m)
+        m2 = Cast<to = 11>(m1)
+        m3 = Identity(m2)
+        m4 = Cast<to = 1>(m3)
+        c = Conv(x, w1)
+        y = BatchNormalization(c, g1, b1, m4, v)
+    }}"""
+    weights = norm_weights(0) | {"w": KERNEL.astype(np.float16), "b": array(CHANNELS).astype(np.float64)}
+    model = graph_of(text, **weights)
+    before = outputs_of(model, x=PICTURE)
+
+    assert fold_batch_norm(model).counts == {"folded": 1}
+
+    np.testing.assert_allclose(outputs_of(model, x=PICTURE)["y"], before["y"], atol=SAME)
+
+
+def test_what_would_not_be_finite_stays(graph_of: GraphOf) -> None:
+    model = graph_of(CONV.replace("(c, g", "<epsilon = 0.0>(c, g"), w=KERNEL, **norm_weights(0) | {"v": array(4) * 0})
+
+    assert fold_batch_norm(model).counts == {"overflow": 1}
+    assert foldable_batch_norms(model) == []
+
+
+def test_weights_of_fp16_stay_fp16_and_do_not_overflow(graph_of: GraphOf) -> None:
+    text = CONV.replace("float[", "float16[")
+    weights = {name: array.astype(np.float16) for name, array in norm_weights(0).items()}
+    model = graph_of(text, 14, w=KERNEL.astype(np.float16), **weights)
+    assert fold_batch_norm(model).counts == {"folded": 1}
+    assert {value.const_value.dtype.name for value in next(iter(model.graph)).inputs[1:]} == {"FLOAT16"}
+
+    large = graph_of(text, 14, w=KERNEL.astype(np.float16), **weights | {"g": np.full(4, 6e4, np.float16)})
+    assert fold_batch_norm(large).counts == {"overflow": 1}
+
+
+def test_branches_are_folded_too(graph_of: GraphOf, outputs_of: OutputsOf) -> None:
+    model = graph_of(
+        f"""net (float[2, 3, 5, 5] x, bool yes) => ({OUT} y) {{
+            out = Conv(x, w)
+            y = If(yes) <
+                then_branch = t () => ({OUT} p) {{ c = Conv(x, w) p = {norm("c")} }},
+                else_branch = e () => ({OUT} q) {{ q = {norm("out")} }}>
+        }}""",
+        w=KERNEL,
+        **norm_weights(0),
+    )
+    feeds = [{"x": PICTURE, "yes": np.array(choice)} for choice in (True, False)]
+    before = [outputs_of(model, **feed)["y"] for feed in feeds]
+    assert foldable_batch_norms(model) == ["p"]
+
+    assert fold_batch_norm(model).counts == {"folded": 1, "other producer": 1}
+
+    for feed, expected in zip(feeds, before, strict=True):
+        np.testing.assert_allclose(outputs_of(model, **feed)["y"], expected, atol=SAME)
+
+
+GEMM = "net (float[5, 3] x) => (float[5, 4] y) { c = Gemm<alpha = 0.5, beta = 2.0>(x, w, k) y = " + NORM + " }"
+
+
+@pytest.mark.parametrize("bias", [(4,), (1, 4), (1,), (1, 1), (), (5, 1), (5, 4)], ids=str)
+def test_a_gemm_bias_of_any_shape_is_folded(graph_of: GraphOf, outputs_of: OutputsOf, bias: tuple[int, ...]) -> None:
+    model = graph_of(GEMM, w=array(3, 4), k=array(*bias), **norm_weights(0))
     feed = array(5, 3)
     before = outputs_of(model, x=feed)
 

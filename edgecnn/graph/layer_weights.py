@@ -1,0 +1,78 @@
+"""The weights of the four linear layers in one form, whatever the operator stores them in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgecnn.graph.model import constant
+
+LINEAR_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """A layer ``y[o] = sum over i and k of weight[g, o, i, k] x[i, ...] + bias[o]`` within each group g of channels.
+
+    Attributes:
+        weight: (groups, outputs of a group, inputs of a group, taps); one tap for a matrix product.
+        bias: (outputs,), or for a Gemm what broadcasts to (rows, outputs). Alpha and beta of a Gemm are multiplied in.
+        shape: Of the weights in the graph.
+        dtype: Of the weights in the graph.
+        inputs_first: Whether the graph's weights have the axis of inputs before that of outputs.
+    """
+
+    weight: Float64
+    bias: Float64
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    inputs_first: bool
+
+    def stored(self, weight: Float64) -> Float64:
+        """Weights of this layer's form as the graph stores them."""
+        return (weight.swapaxes(1, 2) if self.inputs_first else weight).reshape(self.shape)
+
+
+def is_linear_layer(node: ir.Node) -> bool:
+    """Whether a node is one of the four operators."""
+    return node.op_type in LINEAR_LAYERS and node.domain == ""
+
+
+def read_weights(layer: ir.Node) -> LayerWeights | None:
+    """The weights of a linear layer, or None where weights or bias are computed at run time or of another shape."""
+    weight = constant(layer.inputs[1])
+    biased = len(layer.inputs) > 2 and layer.inputs[2] is not None
+    bias = constant(layer.inputs[2]) if biased else np.zeros(1)
+    if weight is None or bias is None or weight.ndim < 2 or (layer.op_type == "MatMul" and weight.ndim > 2):
+        return None
+    groups = attribute_ints(layer, "group", 1)[0]
+    inputs_first = layer.op_type != "Conv" and attribute_ints(layer, "transB", 0)[0] == 0
+    form = weight.astype(np.float64).reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
+    form = form.swapaxes(1, 2) if inputs_first else form
+    if not biased:
+        bias = np.zeros(groups * form.shape[1])
+    return LayerWeights(
+        weight=form * _float(layer, "alpha"),
+        bias=bias.astype(np.float64) * _float(layer, "beta"),
+        shape=weight.shape,
+        dtype=weight.dtype,
+        inputs_first=inputs_first,
+    )
+
+
+def attribute_ints(node: ir.Node, name: str, default: int) -> tuple[int, ...]:
+    """An attribute of one or several whole numbers, or the default."""
+    attribute = node.attributes.get(name)
+    if attribute is None:
+        return (default,)
+    return (attribute.as_int(),) if attribute.type == ir.AttributeType.INT else tuple(attribute.as_ints())
+
+
+def _float(node: ir.Node, name: str) -> float:
+    return node.attributes[name].as_float() if name in node.attributes else 1.0
