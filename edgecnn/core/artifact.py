@@ -43,6 +43,32 @@ class Accuracy(_Part):
     agreement: float
 
 
+class DetectionAccuracy(_Part):
+    """How a detector does on the evaluation pictures.
+
+    Attributes:
+        images: How many.
+        map: COCO's mean average precision over IoU 0.50 to 0.95; none without labels.
+        map50: The same at IoU 0.50.
+        map_small: ``map`` of objects below 32 x 32 pixels; none where there are no such objects.
+        map_medium: From there to 96 x 96 pixels.
+        map_large: Above.
+        box_agreement: Part of the FP32 network's boxes that this one has too: same class, IoU 0.9 or more.
+        box_support: Part of this network's boxes that the FP32 one has too.
+        score_threshold: From which score on this network's boxes are shown.
+    """
+
+    images: int
+    map: float | None
+    map50: float | None
+    map_small: float | None
+    map_medium: float | None
+    map_large: float | None
+    box_agreement: float
+    box_support: float
+    score_threshold: float
+
+
 class Manifest(_Part):
     """Identity and lineage of an artifact. Times are kept out, so equal inputs give equal manifests.
 

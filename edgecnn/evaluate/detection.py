@@ -1,0 +1,191 @@
+"""Detections over a set of pictures, and how good they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from edgecnn.core.artifact import DetectionAccuracy
+from edgecnn.core.detector import Detector
+from edgecnn.core.frame import Detections
+from edgecnn.core.progress import Progress
+from edgecnn.errors import InputError, missing_extra
+from edgecnn.evaluate.parity import Array
+from edgecnn.vision.boxes import iou_matrix
+from edgecnn.vision.decode_detections import decode_detections
+from edgecnn.vision.detection_set import Annotations, DetectionSet
+from edgecnn.vision.images import read_image
+from edgecnn.vision.preprocess import preprocess
+
+DetectorNetwork = Callable[[Array], Mapping[str, Array]]
+# Average precision asks for the doubtful boxes too: those that a user's threshold would hide.
+EVALUATION_THRESHOLD = 0.001
+# Two networks mean the same box where it is this much the same.
+AGREEING_IOU = 0.9
+
+
+def predict_detections(
+    network: DetectorNetwork,
+    images: DetectionSet | Sequence[Path],
+    detector: Detector,
+    progress: Progress,
+    label: str,
+) -> tuple[Detections, ...]:
+    """Run a detector over pictures, keeping what reaches ``EVALUATION_THRESHOLD``.
+
+    Args:
+        network: Maps an input (1, C, H, W) to its outputs by name.
+        images: The pictures.
+        detector: Their preprocessing, and what the outputs mean; its own score threshold is not used.
+        progress: Who is told.
+        label: What is being done, for the progress bar.
+
+    Raises:
+        InputError: A picture has not the size that its annotations name, so that the boxes cannot fit.
+    """
+    paths = images.paths if isinstance(images, DetectionSet) else images
+    sizes = images.sizes_hw if isinstance(images, DetectionSet) else (None,) * len(paths)
+    doubtful = replace(detector, score_threshold=EVALUATION_THRESHOLD)
+    found: list[Detections] = []
+    with progress.task(label, len(paths)) as task:
+        for path, size in zip(paths, sizes, strict=True):
+            image = read_image(path)
+            frame_hw = (image.shape[0], image.shape[1])
+            if size is not None and size != frame_hw:
+                raise InputError(
+                    f"picture {path}: {frame_hw[1]} x {frame_hw[0]} pixels, and its annotations are for "
+                    f"{size[1]} x {size[0]}",
+                    "give the pictures that were annotated",
+                )
+            outputs = network(preprocess(image, detector.preprocess))
+            found.append(decode_detections(outputs, doubtful, frame_hw))
+            task.advance()
+    return tuple(found)
+
+
+def write_detections(path: Path, detections: Sequence[Detections]) -> None:
+    """Keep the detections of several pictures in one file of numpy's (npz), whatever its name."""
+    with path.open("wb") as stream:
+        np.savez(
+            stream,
+            counts=np.asarray([len(found) for found in detections], dtype=np.int64),
+            boxes=np.concatenate([found.boxes_xyxy for found in detections]),
+            scores=np.concatenate([found.scores for found in detections]),
+            classes=np.concatenate([found.classes for found in detections]),
+        )
+
+
+def read_detections(path: Path, labels: tuple[str, ...]) -> tuple[Detections, ...]:
+    """What ``write_detections`` kept.
+
+    Args:
+        path: The file.
+        labels: The detector's.
+    """
+    with np.load(path, allow_pickle=False) as arrays:
+        ends = np.cumsum(arrays["counts"])[:-1]
+        parts = zip(*(np.split(arrays[name], ends) for name in ("boxes", "scores", "classes")), strict=True)
+        return tuple(
+            Detections(boxes, scores, classes, tuple(labels[number] for number in classes))
+            for boxes, scores, classes in parts
+        )
+
+
+def average_precisions(detections: Sequence[Detections], truth: DetectionSet) -> dict[str, float | None]:
+    """COCO's mean average precision, as its reference evaluation defines it (Lin et al., 2014; 100 boxes a picture).
+
+    Args:
+        detections: One of each picture.
+        truth: The pictures, with the detector's class numbers.
+
+    Returns:
+        ``map``, ``map50``, ``map_small``, ``map_medium`` and ``map_large``, 0 to 1; none of sizes that no object has.
+
+    Raises:
+        EnvironmentMissing: faster-coco-eval is not installed.
+    """
+    try:
+        from faster_coco_eval import COCO, COCOeval_faster
+    except ImportError:
+        raise missing_extra("faster-coco-eval", "convert") from None
+    rows = [(index, *row) for index, objects in enumerate(truth.objects) for row in _rows(objects)]
+    reference = COCO(
+        {
+            "images": [{"id": index, "height": size[0], "width": size[1]} for index, size in enumerate(truth.sizes_hw)],
+            "categories": [{"id": number, "name": name} for number, name in enumerate(truth.classes)],
+            # An id of 0 reads as "not matched" there.
+            "annotations": [
+                {"id": number, "image_id": index, "bbox": box, "category_id": kind, "iscrowd": crowd, "area": area}
+                for number, (index, box, kind, crowd, area) in enumerate(rows, start=1)
+            ],
+        }
+    )
+    results = [
+        np.column_stack(
+            [
+                np.full(len(found), index),
+                found.boxes_xyxy[:, :2],
+                found.boxes_xyxy[:, 2:] - found.boxes_xyxy[:, :2],
+                found.scores,
+                found.classes,
+            ]
+        )
+        for index, found in enumerate(detections)
+    ]
+    evaluation = COCOeval_faster(reference, reference.loadRes(np.concatenate(results)), iouType="bbox")
+    evaluation.run()
+    names = {"map": 0, "map50": 1, "map_small": 3, "map_medium": 4, "map_large": 5}
+    figures = {name: float(evaluation.stats[place]) for name, place in names.items()}
+    return {name: figure if figure >= 0 else None for name, figure in figures.items()}
+
+
+def _rows(objects: Annotations) -> list[tuple[list[float], int, int, float]]:
+    corner, opposite = objects.boxes_xyxy[:, :2].astype(float), objects.boxes_xyxy[:, 2:].astype(float)
+    boxes = np.concatenate([corner, opposite - corner], axis=1).tolist()
+    crowds = objects.ignored.astype(int).tolist()
+    return list(zip(boxes, objects.classes.tolist(), crowds, objects.areas.tolist(), strict=True))
+
+
+def detection_accuracy_of(
+    detections: Sequence[Detections],
+    truth: DetectionSet | None,
+    reference: Sequence[Detections],
+    reference_threshold: float,
+    score_threshold: float,
+) -> DetectionAccuracy:
+    """Everything that is recorded of a detector.
+
+    Args:
+        detections: Of the network in question, from ``predict_detections``.
+        truth: The objects, with the detector's class numbers, where there are labels.
+        reference: The FP32 network's detections on the same pictures.
+        reference_threshold: From which score on the FP32 network's boxes are shown.
+        score_threshold: The same of the network in question, such as ``refit_threshold`` gives.
+    """
+    theirs = [found.above(reference_threshold) for found in reference]
+    ours = [found.above(score_threshold) for found in detections]
+    figures = average_precisions(detections, truth) if truth is not None else {}
+    return DetectionAccuracy(
+        images=len(detections),
+        **{name: figures.get(name) for name in ("map", "map50", "map_small", "map_medium", "map_large")},
+        box_agreement=box_agreement(theirs, ours),
+        box_support=box_agreement(ours, theirs),
+        score_threshold=score_threshold,
+    )
+
+
+def box_agreement(reference: Sequence[Detections], candidate: Sequence[Detections]) -> float:
+    """Part of the reference's boxes that the candidate has with the same class and an IoU of ``AGREEING_IOU`` or more.
+
+    1 where the reference has no boxes at all.
+    """
+    total, shared = 0, 0
+    for theirs, ours in zip(reference, candidate, strict=True):
+        same = theirs.classes[:, None] == ours.classes[None]
+        near = iou_matrix(theirs.boxes_xyxy, ours.boxes_xyxy) >= AGREEING_IOU
+        shared += int((same & near).any(axis=1).sum())
+        total += len(theirs)
+    return shared / total if total else 1.0
