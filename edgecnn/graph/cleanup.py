@@ -1,47 +1,109 @@
-"""Remove what does nothing: constants computed at run time, identities, dead nodes."""
+"""Remove what does nothing: constants computed at run time, copies, identities, dead nodes."""
 
 from __future__ import annotations
 
-from collections import Counter
+import hashlib
+import math
+from collections import Counter, defaultdict
 from collections.abc import Collection
 
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 from onnxscript import optimizer
 
+from edgecnn.graph.layer_weights import is_linear_layer
 from edgecnn.graph.model import PassResult, constant
 
 # The first version of the format in which a weight is not one of the graph's inputs as well.
 _WEIGHTS_ARE_NO_INPUTS = 4
+# Dropout with a training_mode input, which the folder of constants reads; before it Dropout never drops in inference.
+_DROPOUT_WITH_MODE = 12
+# Elements: what a computed constant may add to the file, 1 MB in FP32. A larger one is left to be computed where the
+# network runs, unless it is a layer's weight or no larger than what it is computed from.
+_LARGE = 512 * 512
+_QUANTIZATION = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+# What can make much of little. Without a known shape there is no telling.
+_GROWING = frozenset({"ConstantOfShape", "Expand", "EyeLike", "OneHot", "Pad", "Range", "Resize", "Tile"})
+# Biases, gains, shifts and slopes are equal where they have learnt nothing yet, and are separate parameters still.
+_NORMS_AND_SLOPES = frozenset(
+    {"BatchNormalization", "InstanceNormalization", "LayerNormalization", "GroupNormalization", "PRelu"}
+)
 
 
 def clean_up(model: ir.Model) -> PassResult:
-    """Fold constants, drop identities, dropout, dead nodes and computed convolution biases that are all zero.
+    """Fold constants, merge equal ones, drop identities, dropout, dead nodes and computed zero biases of convolutions.
 
     The general rewrites are onnxscript's and onnx-ir's; a zero bias is ours, because torch's exporter computes one for
     every convolution that has none, which would count as parameters. A bias that the file stores is a parameter, zero
-    or not. Equal initializers are not merged, since BatchNorms that have learnt nothing yet would then count once.
+    or not. Weights that are computed from constants become constants, whatever their size: passes and TensorRT want
+    to see them. Biases and the parameters of normalizations are never merged.
     """
     before = _fingerprint(model)
     counts = Counter[str]()
+    common.InlinePass()(model)
+    common.RemoveInitializersFromInputsPass()(model)  # or they would count as open
     stored = frozenset(model.graph.initializers)
-    optimizer.fold_constants(model)
+    if model.opset_imports.get("", _DROPOUT_WITH_MODE) < _DROPOUT_WITH_MODE:
+        _replace_old_dropout(model)
+    optimizer.fold_constants(model, output_size_limit=2**63, should_fold=_worth_storing)
     counts["zero biases removed"] = _remove_zero_biases(model, stored)
     for step in (
-        common.InlinePass(),
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-        common.RemoveInitializersFromInputsPass(),
         common.IdentityEliminationPass(),
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedOpsetsPass(),
     ):
         step(model)
+    counts["equal constants merged"] = _merge_equal(model.graph)
     model.ir_version = max(model.ir_version, _WEIGHTS_ARE_NO_INPUTS)
     for node in model.graph:
         node.metadata_props.clear()  # stack traces of the exporting machine
     after = _fingerprint(model)
     counts["nodes removed"] = max(before[0] - after[0], 0)
     return PassResult(modified=before != after, counts=dict(counts))
+
+
+def _worth_storing(node: ir.Node) -> bool | None:
+    """Whether to put the result of a node with constant inputs into the file; None: if its inputs are small."""
+    if node.op_type in _QUANTIZATION:
+        return None
+    inputs = sum(value.const_value.size for value in node.inputs if value is not None and value.const_value is not None)
+    elements = _elements(node)
+    if elements is None:
+        return False if node.op_type in _GROWING else None
+    return elements <= max(_LARGE, inputs) or _is_weight(node.outputs[0])
+
+
+def _elements(node: ir.Node) -> int | None:
+    """How many elements a node with constant inputs makes, as far as that is known before it has run."""
+    output, shape = node.outputs[0], node.inputs[-1] if node.inputs else None
+    if output.shape is not None and all(isinstance(size, int) for size in output.shape):
+        return math.prod(size for size in output.shape if isinstance(size, int))
+    # A shape that was itself only just computed is not in the graph's inferred shapes yet.
+    if node.op_type in ("ConstantOfShape", "Expand") and shape is not None and shape.const_value is not None:
+        return math.prod(int(size) for size in shape.const_value.numpy())
+    return None
+
+
+def _is_weight(value: ir.Value) -> bool:
+    """Whether a layer uses a value as its weight or bias, as it is or after other computations on constants."""
+    return any(
+        position > 0
+        if is_linear_layer(user)
+        else all(other is None or other is value or other.const_value is not None for other in user.inputs)
+        and any(_is_weight(output) for output in user.outputs)
+        for user, position in value.uses()
+    )
+
+
+def _replace_old_dropout(model: ir.Model) -> None:
+    for graph in model.graphs():
+        for node in graph:
+            if node.op_type != "Dropout" or node.domain != "":
+                continue
+            if not any(mask.uses() or mask.is_graph_output() for mask in node.outputs[1:]):
+                copy = ir.Node("", "Identity", node.inputs[:1], name=node.name)
+                ir.convenience.replace_nodes_and_values(graph, node, [node], [copy], node.outputs[:1], copy.outputs)
 
 
 def _remove_zero_biases(model: ir.Model, stored: Collection[str]) -> int:
@@ -54,6 +116,35 @@ def _remove_zero_biases(model: ir.Model, stored: Collection[str]) -> int:
                 node.resize_inputs(2)
                 removed += 1
     return removed
+
+
+def _merge_equal(graph: ir.Graph) -> int:
+    """Let all users of equal constants use one of them; how many went."""
+    alike = defaultdict[tuple[ir.DataType, tuple[object, ...]], list[ir.Value]](list)
+    for value in graph.initializers.values():
+        tensor = value.const_value
+        if tensor is not None and tensor.dtype != ir.DataType.STRING and _may_be_merged(value):
+            alike[tensor.dtype, tuple(tensor.shape)].append(value)
+    merged = 0
+    for values in alike.values():
+        kept: dict[bytes, ir.Value] = {}
+        # Large models have few weights of one shape; those that have none of their kind are not even read.
+        for value in values if len(values) > 1 else []:
+            assert value.const_value is not None
+            assert value.name is not None
+            first = kept.setdefault(hashlib.sha256(value.const_value.tobytes()).digest(), value)
+            if first is not value:
+                value.replace_all_uses_with(first)
+                del graph.initializers[value.name]
+                merged += 1
+    return merged
+
+
+def _may_be_merged(value: ir.Value) -> bool:
+    return not (value.is_graph_input() or value.is_graph_output()) and not any(
+        position > 0 and (user.op_type in _NORMS_AND_SLOPES or (is_linear_layer(user) and position > 1))
+        for user, position in value.uses()
+    )
 
 
 def _fingerprint(model: ir.Model) -> tuple[int, tuple[str, ...], int]:

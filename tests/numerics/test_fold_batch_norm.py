@@ -9,13 +9,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecnn.graph.fold_bn import fold_batch_norm
+from edgecnn.graph.fold_bn import fold_batch_norm, foldable_batch_norms
 
 GraphOf = Callable[..., Any]
 OutputsOf = Callable[..., dict[str, np.ndarray]]
 
 # At most 8 x 3 x 3 products, each rounded to 6e-8 of itself, in another order: 4e-6 of the largest sum. A chain of
-# three BatchNorms may enlarge a part of that which then cancels out.
+# BatchNorms may enlarge a part of that which then cancels out.
 RELATIVE = 1e-4
 EXAMPLES = settings(max_examples=60, deadline=None)
 
@@ -39,28 +39,43 @@ def check(
     channels: int,
     norms: int,
     random: np.random.Generator,
+    norms_before: int = 0,
+    shift_before: bool = True,
 ) -> None:
-    """Fold ``c = layer`` and the BatchNorms behind it, and compare."""
-    lines, value = [f"c0 = {layer}"], "c0"
-    for index in range(norms):
-        weights |= norm_weights(random, channels, f"n{index}")
+    """Fold ``layer``, of an input ``c``, and the BatchNorms on both sides of it, and compare."""
+    lines: list[str] = []
+    value = "x"
+    for index in range(norms_before + norms):
+        if index == norms_before:
+            lines.append(f"l = {layer.replace('(c', f'({value}')}")
+            value = "l"
+        before = index < norms_before
+        made = norm_weights(random, feed.shape[1] if before else channels, f"n{index}")
+        if before and not shift_before:
+            made |= {name: 0 * made[name] for name in (f"n{index}b", f"n{index}m")}
+        weights |= made
         parameters = ", ".join(f"n{index}{name}" for name in "gbmv")
         epsilon = random.choice([1e-5, 1e-3])
-        lines.append(f"c{index + 1} = BatchNormalization<epsilon = {epsilon:.5f}>({value}, {parameters})")
-        value = f"c{index + 1}"
+        lines.append(f"c{index} = BatchNormalization<epsilon = {epsilon:.5f}>({value}, {parameters})")
+        value = f"c{index}"
+    if not norms:
+        lines.append(f"l = {layer.replace('(c', f'({value}')}")
+        value = "l"
     sizes = ", ".join(str(size) for size in feed.shape)
     unknown = ", ".join(f"D{index}" for index in range(feed.ndim))
     body = "\n".join(lines)
     model = graph_of(f"net (float[{sizes}] x) => (float[{unknown}] {value}) {{ {body} }}", **weights)
     expected = outputs_of(model, x=feed)[value]
 
-    assert fold_batch_norm(model).counts == {"folded": norms}
+    counts = {"folded": norms_before + norms} if norms_before + norms else {}
+    assert fold_batch_norm(model).counts == counts
 
-    assert [node.op_type for node in model.graph] == [
-        layer.partition("(")[0].partition("<")[0].replace("MatMul", "Gemm")
-    ]
+    operator = layer.partition("(")[0].partition("<")[0]
+    assert [node.op_type for node in model.graph] == [operator.replace("MatMul", "Gemm") if counts else operator]
     found = outputs_of(model, x=feed)[value]
     np.testing.assert_allclose(found, expected, atol=RELATIVE * max(1.0, float(np.abs(expected).max())))
+    assert foldable_batch_norms(model) == []
+    assert not fold_batch_norm(model).modified
 
 
 @EXAMPLES
@@ -73,8 +88,11 @@ def check(
     outputs=st.integers(1, 2),
     kernel=st.integers(1, 3),
     stride=st.integers(1, 2),
+    dilation=st.integers(1, 2),
+    pad=st.integers(0, 1),
     bias=st.booleans(),
-    norms=st.integers(1, 3),
+    norms_before=st.integers(0, 2),
+    norms=st.integers(0, 2),
 )
 def test_convolutions(
     graph_of: GraphOf,
@@ -87,7 +105,10 @@ def test_convolutions(
     outputs: int,
     kernel: int,
     stride: int,
+    dilation: int,
+    pad: int,
     bias: bool,
+    norms_before: int,
     norms: int,
 ) -> None:
     """Groups of any width, depthwise ones (one channel in and out a group) among them."""
@@ -98,10 +119,16 @@ def test_convolutions(
     weights = {"w": random.standard_normal(shape).astype(np.float32)}
     if bias:
         weights["k"] = random.standard_normal(channels).astype(np.float32)
-    strides = ", ".join([str(stride)] * dimensions)
-    layer = f"{operator}<group = {groups}, strides = [{strides}]>(x, w{', k' if bias else ''})"
-    feed = random.standard_normal((2, groups * inputs, *(5,) * dimensions)).astype(np.float32)
-    check(graph_of, outputs_of, layer, weights, feed, channels, norms, random)
+    if operator == "ConvTranspose":
+        pad = min(pad, kernel - 1)  # cut off no more than there is
+    attributes = f"group = {groups}"
+    for name, value, count in (("strides", stride, 1), ("dilations", dilation, 1), ("pads", pad, 2)):
+        attributes += f", {name} = [{', '.join([str(value)] * dimensions * count)}]"
+    layer = f"{operator}<{attributes}>(c, w{', k' if bias else ''})"
+    feed = random.standard_normal((2, groups * inputs, *(6,) * dimensions)).astype(np.float32)
+    # Where a shift in front of the layer can be part of a bias.
+    even = pad == 0 if operator == "Conv" else kernel == stride == 1
+    check(graph_of, outputs_of, layer, weights, feed, channels, norms, random, norms_before, even)
 
 
 @EXAMPLES
@@ -111,8 +138,10 @@ def test_convolutions(
     inner=st.integers(1, 8),
     channels=st.integers(1, 5),
     transposed=st.booleans(),
-    bias=st.sampled_from(["", "channels", "row", "scalar"]),
-    norms=st.integers(1, 2),
+    bias=st.sampled_from(["", "channels", "row", "scalar", "rows", "full"]),
+    factors=st.sampled_from(["", "alpha = 0.5, ", "alpha = -2.0, beta = 3.0, "]),
+    norms_before=st.integers(0, 2),
+    norms=st.integers(0, 2),
 )
 def test_fully_connected(
     graph_of: GraphOf,
@@ -123,25 +152,47 @@ def test_fully_connected(
     channels: int,
     transposed: bool,
     bias: str,
+    factors: str,
+    norms_before: int,
     norms: int,
 ) -> None:
     random = np.random.default_rng(seed)
     shape = (channels, inner) if transposed else (inner, channels)
     weights = {"w": random.standard_normal(shape).astype(np.float32)}
     if bias:
-        forms: dict[str, tuple[int, ...]] = {"channels": (channels,), "row": (1, channels), "scalar": ()}
+        forms: dict[str, tuple[int, ...]] = {
+            "channels": (channels,),
+            "row": (1, channels),
+            "scalar": (),
+            "rows": (rows, 1),
+            "full": (rows, channels),
+        }
         weights["k"] = np.asarray(random.standard_normal(forms[bias]), dtype=np.float32)
-    layer = f"Gemm<transB = {int(transposed)}>(x, w{', k' if bias else ''})"
+    layer = f"Gemm<{factors}transB = {int(transposed)}>(c, w{', k' if bias else ''})"
     feed = random.standard_normal((rows, inner)).astype(np.float32)
-    check(graph_of, outputs_of, layer, weights, feed, channels, norms, random)
+    check(graph_of, outputs_of, layer, weights, feed, channels, norms, random, norms_before)
 
 
 @EXAMPLES
-@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 4), inner=st.integers(1, 8), channels=st.integers(1, 5))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rows=st.integers(1, 4),
+    inner=st.integers(1, 8),
+    channels=st.integers(1, 5),
+    norms_before=st.integers(0, 2),
+    norms=st.integers(0, 2),
+)
 def test_matrix_products(
-    graph_of: GraphOf, outputs_of: OutputsOf, seed: int, rows: int, inner: int, channels: int
+    graph_of: GraphOf,
+    outputs_of: OutputsOf,
+    seed: int,
+    rows: int,
+    inner: int,
+    channels: int,
+    norms_before: int,
+    norms: int,
 ) -> None:
     random = np.random.default_rng(seed)
     weights = {"w": random.standard_normal((inner, channels)).astype(np.float32)}
     feed = random.standard_normal((rows, inner)).astype(np.float32)
-    check(graph_of, outputs_of, "MatMul(x, w)", weights, feed, channels, 1, random)
+    check(graph_of, outputs_of, "MatMul(c, w)", weights, feed, channels, norms, random, norms_before)

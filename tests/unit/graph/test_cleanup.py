@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgecnn.graph.cleanup import clean_up
+from edgecnn.graph.summary import count_parameters
 
 GraphOf = Callable[..., Any]
 OutputsOf = Callable[..., dict[str, np.ndarray]]
@@ -223,3 +224,153 @@ def test_weights_listed_as_inputs_are_no_inputs_afterwards(graph_of: GraphOf, ou
 
     assert [value.name for value in model.graph.inputs] == ["x"]
     np.testing.assert_array_equal(outputs_of(model, x=X)["y"], X + W)
+
+
+@pytest.mark.parametrize("opset", [7, 10, 12, 13])
+@pytest.mark.parametrize("mask", ["", ", mask"])
+def test_dropout_of_old_opsets_goes(graph_of: GraphOf, outputs_of: OutputsOf, opset: int, mask: str) -> None:
+    rate = "<ratio = 0.5>" if opset < 12 else ""
+    model = graph_of(
+        f"net (float[2, 3] x) => (float[2, 3] y) {{ a = Relu(x) b{mask} = Dropout{rate}(a) y = Neg(b) }}", opset
+    )
+
+    assert clean_up(model).modified
+
+    assert operators(model) == ["Relu", "Neg"]
+    np.testing.assert_array_equal(outputs_of(model, x=X)["y"], -X)
+
+
+def test_dropout_of_an_old_opset_whose_mask_is_used_stays(graph_of: GraphOf) -> None:
+    text = "net (float[2, 3] x) => (float[2, 3] y, bool[2, 3] mask) { y, mask = Dropout<ratio = 0.5>(x) }"
+    assert not clean_up(graph_of(text, 10)).modified
+
+
+def test_dropout_of_an_old_opset_at_the_end_goes(graph_of: GraphOf) -> None:
+    model = graph_of("net (float[2, 3] x) => (float[2, 3] y) { a = Relu(x) y = Dropout<ratio = 0.5>(a) }", 10)
+
+    assert clean_up(model).modified
+
+    assert [(node.op_type, node.outputs[0].name) for node in model.graph] == [("Relu", "y")]
+
+
+# 1,100 x 1,100 is more than a computed constant may add to a file.
+LARGE = 1100
+LARGE_TEXT = "net (float[1, 1100] x) => (float[N, 1100] y) { %s }"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "k = Expand(one, size) y = Add(x, k)",
+        "k = ConstantOfShape(size) y = Add(x, k)",
+        "k = Tile(one, size) y = Add(x, k)",
+        "h = Identity(half) s = Concat<axis = 0>(half, h) k = Expand(one, s) y = Add(x, k)",
+    ],
+)
+def test_a_large_constant_that_a_few_numbers_make_is_not_stored(graph_of: GraphOf, body: str) -> None:
+    model = graph_of(
+        LARGE_TEXT % body, one=np.ones((1, 1), np.float32), size=np.int64([LARGE, LARGE]), half=np.int64([LARGE])
+    )
+
+    clean_up(model)
+    clean_up(model)
+
+    assert len(operators(model)) == 2
+    assert sum(value.const_value.size for value in model.graph.initializers.values()) < LARGE
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "k = ConstantOfShape<value = float[1] {0.5}>(size) y = MatMul(x, k)",
+        "k = ConstantOfShape(size) t = Transpose(k) u = Add(t, one) y = Gemm(x, u)",
+        "k = Expand(one, size) t = Identity(k) y = MatMul(x, t)",
+    ],
+)
+def test_a_layers_weight_is_stored_whatever_its_size(graph_of: GraphOf, outputs_of: OutputsOf, body: str) -> None:
+    model = graph_of(LARGE_TEXT % body, one=np.ones((1, 1), np.float32), size=np.int64([LARGE, LARGE]))
+    feed = np.ones((1, LARGE), np.float32)
+    before = outputs_of(model, x=feed)["y"]
+
+    clean_up(model)
+
+    assert len(operators(model)) == 1
+    # A sum of 1,100 products of FP32.
+    np.testing.assert_allclose(outputs_of(model, x=feed)["y"], before, rtol=1e-4)
+
+
+def test_a_large_constant_computed_from_another_is_stored(graph_of: GraphOf) -> None:
+    """Weights that are normalized on their way into a convolution."""
+    body = "m = ReduceMean(w) d = Sub(w, m) k = Div(d, s) y = MatMul(x, k)"
+    weight = np.random.default_rng(0).standard_normal((LARGE, LARGE)).astype(np.float32)
+    model = graph_of(LARGE_TEXT % body, w=weight, s=np.float32(2))
+
+    clean_up(model)
+
+    assert operators(model) == ["MatMul"]
+    stored = model.graph.initializers[next(iter(model.graph)).inputs[1].name].const_value.numpy()
+    np.testing.assert_allclose(stored, (weight - weight.mean()) / 2, atol=1e-5)
+
+
+def test_sizes_listed_as_inputs_are_constants(graph_of: GraphOf) -> None:
+    """As files had to list them before IR version 4."""
+    text = "net (float[2, 3] x, int64[2] size) => (float[2, 4] y) { w = ConstantOfShape(size) y = MatMul(x, w) }"
+    model = graph_of(text, size=np.int64([3, 4]))
+
+    clean_up(model)
+
+    assert operators(model) == ["MatMul"]
+    assert not clean_up(model).modified
+
+
+def test_equal_constants_become_one(graph_of: GraphOf, outputs_of: OutputsOf) -> None:
+    body = "{ a = Add(x, w) b = Mul(a, v) c = Clip(b, low, high) d = MatMul(c, k) e = MatMul(d, l) y = Add(e, u) }"
+    model = graph_of(
+        f"net (float[2, 3] x) => (float[2, 3] y) {body}",
+        w=W,
+        v=W,
+        u=2 * W,
+        low=np.float32(6),
+        high=np.float32(6),
+        k=np.outer(W, W),
+        l=np.outer(W, W),
+    )
+    before = outputs_of(model, x=X)["y"]
+
+    assert clean_up(model).counts["equal constants merged"] == 3
+
+    assert len(model.graph.initializers) == 4
+    np.testing.assert_array_equal(outputs_of(model, x=X)["y"], before)
+    assert not clean_up(model).modified
+
+
+def test_equal_bytes_of_other_types_and_shapes_are_not_equal(graph_of: GraphOf) -> None:
+    body = "{ a = Add(x, w) b = Mul(a, v) c = Reshape(b, s) y = Add(c, t) }"
+    bits = np.int64([2, 3])
+    model = graph_of(
+        f"net (float[2, 3] x) => (float[2, 3] y) {body}", w=W, v=W.reshape(1, 3), s=bits, t=bits.view(np.float32)[1:2]
+    )
+    assert clean_up(model).counts["equal constants merged"] == 0
+
+
+def test_parameters_that_have_learnt_nothing_yet_stay_apart(graph_of: GraphOf) -> None:
+    model = graph_of(
+        """net (float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y) {
+            a = Conv(x, w, k)
+            b = BatchNormalization(a, g, s, m, v)
+            c = PRelu(b, p)
+            d = Conv(c, u, j)
+            e = BatchNormalization(d, h, t, n, z)
+            y = PRelu(e, q)
+        }""",
+        w=np.arange(4, dtype=np.float32).reshape(2, 2, 1, 1),
+        u=np.ones((2, 2, 1, 1), np.float32),
+        **dict.fromkeys("kjstmn", np.zeros(2, np.float32)),
+        **dict.fromkeys("ghvz", np.ones(2, np.float32)),
+        **dict.fromkeys("pq", np.full((2, 1, 1), 0.25, np.float32)),
+    )
+    before = count_parameters(model)
+
+    assert not clean_up(model).modified
+
+    assert count_parameters(model) == before == 8 + 4 + 8 + 4
