@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import colorsys
+
 import cv2
 import numpy as np
 
-from edgecnn.core.frame import Classification, Image
+from edgecnn.core.frame import Classification, Detections, Image
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LINES = 3
@@ -40,6 +42,46 @@ def draw_classification(image: Image, result: Classification, status: str) -> Im
         )
     cv2.putText(canvas, status, (14, canvas.shape[0] - 8), _FONT, scale * 0.9, (150, 150, 150), 1, cv2.LINE_AA)
     return canvas  # type: ignore[return-value]
+
+
+def draw_detections(image: Image, result: Detections, status: str) -> Image:
+    """A copy of the frame with a box around every object, its name and its score, and a dark strip below.
+
+    Args:
+        image: uint8 BGR (height, width, 3), or grey (height, width).
+        result: What to draw; a class has the same colour in every frame.
+        status: A short line for the strip, such as the frame's age.
+
+    Returns:
+        uint8 BGR, of the same width and a strip taller; both sides even, as video encoders want them.
+    """
+    if image.ndim == 2:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
+    height, width = image.shape[:2]
+    line = max(18, min(width, 1280) // 36)
+    strip = line + 8 + (height + line) % 2
+    canvas = cv2.copyMakeBorder(image, 0, strip, 0, width % 2, cv2.BORDER_CONSTANT, value=(24, 24, 24))
+    scale, thickness = line / 36, max(2, line // 12)
+    corners = np.rint(result.boxes_xyxy).astype(int).tolist()
+    # The best last, and so on top.
+    for index in range(len(result) - 1, -1, -1):
+        left, top, right, bottom = corners[index]
+        color = _class_color(int(result.classes[index]))
+        text = f"{result.labels[index]} {result.scores[index]:.0%}"
+        (text_width, text_height), _ = cv2.getTextSize(text, _FONT, scale, 1)
+        foot = max(top, text_height + 6)  # of a box at the frame's upper edge the name is inside
+        cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), color, thickness)
+        cv2.rectangle(canvas, (left, foot - text_height - 6), (left + text_width + 4, foot), color, -1)
+        cv2.putText(canvas, text, (left + 2, foot - 4), _FONT, scale, (16, 16, 16), 1, cv2.LINE_AA)
+    cv2.rectangle(canvas, (0, height), (canvas.shape[1] - 1, canvas.shape[0] - 1), (24, 24, 24), -1)
+    cv2.putText(canvas, status, (14, canvas.shape[0] - 8), _FONT, scale, (150, 150, 150), 1, cv2.LINE_AA)
+    return canvas  # type: ignore[return-value]
+
+
+def _class_color(number: int) -> tuple[int, int, int]:
+    # Steps of the golden ratio around the colour circle keep any few classes apart.
+    red, green, blue = colorsys.hsv_to_rgb(number * 0.618034 % 1, 0.65, 1.0)
+    return (int(blue * 255), int(green * 255), int(red * 255))
 
 
 def _dim(color: tuple[int, int, int]) -> tuple[int, int, int]:

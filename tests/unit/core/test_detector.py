@@ -1,0 +1,122 @@
+"""Layouts are recognized by names and shapes, and nothing is guessed where those say nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgecnn.core.detector import Layout, detect_layout
+from edgecnn.core.tensors import TensorSpec
+from edgecnn.errors import InputError
+
+
+def specs(**shapes: tuple[int | str, ...]) -> list[TensorSpec]:
+    return [TensorSpec(name=name, dtype="float32", shape=shape) for name, shape in shapes.items()]
+
+
+@pytest.mark.parametrize(
+    ("shape", "input_hw", "kind", "classes"),
+    [
+        ((1, 3549, 85), (416, 416), "yolox", 80),
+        ((1, 8400, 6), (640, 640), "yolox", 1),  # and not the six columns of NMS in the graph
+        ((1, 8400, 9), (640, 640), "yolox", 4),
+        ((1, 5040, 85), (384, 640), "yolox", 80),
+        ((1, 25200, 85), (640, 640), "yolov5", 80),
+        ((1, 25200, 6), (640, 640), "yolov5", 1),
+        ((1, 84, 8400), (640, 640), "yolov8", 80),
+        ((1, 5, 2100), (320, 320), "yolov8", 1),
+        (("batch", 84, 8400), (640, 640), "yolov8", 80),
+        ((1, 300, 6), (640, 640), "end_to_end", None),
+        ((1, 85, 22, 22), (352, 352), "fastestdet", 80),
+        ((1, 8, 12, 20), (192, 320), "fastestdet", 3),
+    ],
+    ids=str,
+)
+def test_one_output(shape: tuple[int | str, ...], input_hw: tuple[int, int], kind: str, classes: int | None) -> None:
+    found = detect_layout(specs(out=shape), input_hw)
+
+    assert (found.kind, found.boxes, found.scores, found.classes) == (kind, "out", None, classes)
+
+
+def test_the_grids_of_larger_networks_have_four_levels() -> None:
+    cells = 160**2 + 80**2 + 40**2 + 20**2
+
+    assert detect_layout(specs(out=(1, cells, 85)), (1280, 1280)).strides == (8, 16, 32, 64)
+    assert detect_layout(specs(out=(1, 3 * cells, 85)), (1280, 1280)).kind == "yolov5"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_boxes_and_scores_in_any_order(order: int) -> None:
+    outputs = specs(scores=(1, 4420, 2), boxes=(1, 4420, 4))[::order]
+
+    found = detect_layout(outputs, (240, 320))
+
+    assert found == Layout(kind="boxes_scores", boxes="boxes", scores="scores", classes=2)
+
+
+def test_four_classes_are_told_from_boxes_by_name() -> None:
+    found = detect_layout(specs(pred_logits=(1, 300, 4), pred_boxes=(1, 300, 4)), (640, 640))
+
+    assert (found.boxes, found.scores, found.activation) == ("pred_boxes", "pred_logits", "sigmoid")
+    with pytest.raises(InputError, match="not of a known detector"):
+        detect_layout(specs(one=(1, 300, 4), two=(1, 300, 4)), (640, 640))
+
+
+def test_one_column_more_than_labels_is_the_background() -> None:
+    found = detect_layout(specs(boxes=(1, 3000, 4), scores=(1, 3000, 21)), (300, 300), classes=20)
+
+    assert (found.background, found.classes) == ("first", 20)
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        specs(logits=(1, 1000)),
+        specs(out=(1, 84, "anchors")),
+        specs(out=(1, 4242, 85)),
+        specs(out=(1, 85, 13, 13)),  # of stride 32 there is no known layout
+        specs(p3=(1, 255, 80, 80), p4=(1, 255, 40, 40), p5=(1, 255, 20, 20)),
+        specs(boxes=(1, 300, 4), scores=(1, 200, 80)),
+        specs(boxes=(1, 300, 4), scores=(1, 300, 80), more=(1, 300, 2)),
+    ],
+    ids=lambda outputs: outputs[0].name,
+)
+def test_others_are_refused_with_what_was_found_and_what_is_known(outputs: list[TensorSpec]) -> None:
+    with pytest.raises(InputError) as caught:
+        detect_layout(outputs, (416, 416))
+
+    assert all(str(spec) in caught.value.message for spec in outputs)
+    assert "YOLOX (1, cells, 5 + classes)" in caught.value.hint
+
+
+def test_what_the_recipe_states_wins() -> None:
+    found = detect_layout(specs(out=(1, 8400, 85)), (640, 640), stated={"activation": "sigmoid"})
+    assert (found.kind, found.activation) == ("yolox", "sigmoid")
+
+    found = detect_layout(specs(out=(1, 8400, 85)), (640, 640), 80, {"kind": "yolov5"})
+    assert (found.kind, found.boxes, found.classes) == ("yolov5", "out", 80)
+
+    found = detect_layout(specs(a=(1, 9, 7), b=(1, 9, 4)), (640, 640), 7, {"kind": "yolov8", "boxes": "a"})
+    assert (found.kind, found.boxes) == ("yolov8", "a")
+
+
+@pytest.mark.parametrize(
+    ("stated", "complaint"),
+    [
+        ({"kind": "yolov12"}, "kind: Input should be"),
+        ({"anchors": 3}, "anchors: Extra inputs"),
+        ({"boxes": "output"}, "boxes: output, scores: None; the outputs are out"),
+        ({"kind": "boxes_scores"}, "scores: None"),
+        ({"scores": "out"}, "kind yolox with boxes: out, scores: out"),
+    ],
+)
+def test_what_the_recipe_states_must_hold_together(stated: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        detect_layout(specs(out=(1, 8400, 85)), (640, 640), stated=stated)
+
+
+def test_a_layout_survives_a_manifest() -> None:
+    layout = Layout(kind="boxes_scores", boxes="b", scores="s", classes=3, background="last", strides=(16,))
+
+    assert Layout.model_validate_json(layout.model_dump_json()) == layout
