@@ -14,14 +14,13 @@ from edgecnn.core.preprocess import Preprocess
 from edgecnn.errors import InputError
 from edgecnn.graph.added import AddedNodes, names_with_prefix
 from edgecnn.graph.model import PassResult, constant
+from edgecnn.graph.opset import LOWEST
 from edgecnn.graph.resample import resample
 
 _PREFIX = "preprocess."
 _FRAME = "frame"
 # OpenCV's weights of blue, green and red in a grey level: fractions of 2**15, so FP32 sums them without rounding.
 _GRAY_FROM_BGR = np.array([3735, 19235, 9798]) / 32768
-# The first opset whose operators are written as below.
-_OPSET = 13
 
 Array = npt.NDArray[np.float64]
 
@@ -113,9 +112,10 @@ def _check(model: ir.Model, inputs: Sequence[ir.Value], spec: Preprocess) -> Non
             f"embedding the preprocessing: it makes one FLOAT input {wanted}, and the model takes {found or 'none'}",
             "correct preprocess.size_hw or preprocess.color, or do not embed",
         )
-    if (opset := model.opset_imports.get("", 0)) < _OPSET:
+    if (opset := model.opset_imports.get("", 0)) < LOWEST:
         raise InputError(
-            f"embedding the preprocessing: opset {opset}; {_OPSET} is the oldest it works with", "raise the opset first"
+            f"embedding the preprocessing: opset {opset}; {LOWEST} is the oldest it works with",
+            "raise the opset first",
         )
 
 
