@@ -63,7 +63,10 @@ def load_model(path: Path) -> ir.Model:
         raise InputError(
             f"model {path}: opset {opset} is too old; {OLDEST_OPSET} and later are read", "export it again"
         )
+    _name_default_domain(proto)
     try:
+        if any(not value.type.tensor_type.HasField("shape") for value in proto.graph.output):
+            proto = onnx.shape_inference.infer_shapes(proto)  # some exporters leave out what the checker asks for
         onnx.checker.check_model(proto, full_check=True)
         return ir.from_proto(proto)
     # Damaged bytes make names that are not text, and types and attributes that onnx-ir does not know.
@@ -76,6 +79,17 @@ def load_model(path: Path) -> ir.Model:
     ) as error:
         reason = _first_line(error.__cause__ or error)
         raise InputError(f"model {path}: not valid ONNX: {reason}", "export or copy it again") from None
+
+
+def _name_default_domain(proto: onnx.ModelProto) -> None:
+    """Write ONNX's own domain as the empty name: its long one, ai.onnx, means the same; onnx refuses it in nodes."""
+    for entry in proto.opset_import:
+        entry.domain = "" if entry.domain == "ai.onnx" else entry.domain
+    bodies = [proto.graph.node, *(function.node for function in proto.functions)]
+    while bodies:
+        for node in bodies.pop():
+            node.domain = "" if node.domain == "ai.onnx" else node.domain
+            bodies += [graph.node for attribute in node.attribute for graph in (attribute.g, *attribute.graphs)]
 
 
 def hash_model(path: Path) -> str:

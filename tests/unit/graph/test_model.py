@@ -231,3 +231,23 @@ def test_the_hash_of_a_model_covers_its_external_data(tmp_path: Path) -> None:
 def test_an_output_of_probabilities_is_recognised(graph_of: GraphOf, ending: str, expected: bool) -> None:
     text = f"net (float[1, 2] x) => (float[1, 3] y) {{\n g = Gemm(x, w)\n {ending}\n}}"
     assert ends_in_softmax(graph_of(text, w=np.ones((2, 3), np.float32))) is expected
+
+
+def test_the_long_name_of_the_default_domain_is_understood(whole: bytes, tmp_path: Path) -> None:
+    proto = onnx.load_from_string(whole)
+    for named in (*proto.opset_import, *proto.graph.node):
+        named.domain = "ai.onnx"
+    onnx.save(proto, str(tmp_path / "model.onnx"))
+
+    model = load_model(tmp_path / "model.onnx")
+
+    assert set(model.opset_imports) == {""}
+    assert {node.domain for node in model.graph} == {""}
+
+
+def test_an_output_without_a_shape_gets_one(whole: bytes, tmp_path: Path) -> None:
+    proto = onnx.load_from_string(whole)
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    onnx.save(proto, str(tmp_path / "model.onnx"))
+
+    assert output_specs(load_model(tmp_path / "model.onnx"))[0].shape == ("N", 2)

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn.backends.ort import OrtSession
 from edgecnn.errors import InputError
 from edgecnn.graph.model import input_specs, load_model
-from edgecnn.graph.opset import LOWEST, raise_opset
+from edgecnn.graph.opset import LOWEST, NEWEST, raise_opset
 from edgecnn.graph.prepare import PREPARATION, run_passes
 
 GraphOf = Callable[..., Any]
@@ -102,3 +103,100 @@ def test_what_cannot_be_raised_is_said(graph_of: GraphOf) -> None:
         raise_opset(model)
 
     assert "export it again" in caught.value.hint
+
+
+PICTURE = np.random.default_rng(2).standard_normal((1, 2, 5, 5)).astype(np.float32)
+
+
+def one_node(opset: int, node: onnx.NodeProto, sizes: tuple[int, ...], **weights: np.ndarray) -> onnx.ModelProto:
+    """A model of IR version 3, as of the time, whose weights are inputs too."""
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, PICTURE.shape)]
+    stored = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    inputs += [helper.make_tensor_value_info(value.name, value.data_type, value.dims) for value in stored]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, sizes)]
+    graph = helper.make_graph([node], "one", inputs, outputs, stored)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=3)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize(
+    ("opset", "operator", "rows", "columns"),
+    [(opset, "Upsample", *scales) for opset in (7, 8, 9) for scales in ((2, 2), (1.5, 2.75))]
+    + [(10, "Resize", *scales) for scales in ((2, 2), (1.5, 2.75), (0.7, 0.45))],
+)
+def test_resizing_stays_what_it_was(
+    outputs_of: OutputsOf, opset: int, operator: str, mode: str, rows: float, columns: float
+) -> None:
+    """The converter leaves the modes out that opset 11 named, and their defaults are others."""
+    scales = np.array([1, 1, rows, columns], np.float32)
+    node = helper.make_node(operator, ["x"] if opset < 9 else ["x", "s"], ["y"], mode=mode)
+    if opset < 9:
+        node.attribute.append(helper.make_attribute("scales", scales.tolist()))
+    sizes = (1, 2, int(5 * rows), int(5 * columns))
+    proto = one_node(opset, node, sizes, **({} if opset < 9 else {"s": scales}))
+    feed = {"x": PICTURE}
+    expected = OrtSession(proto.SerializeToString(), threads=1, optimize=False).run(feed)["y"]
+
+    model = raise_opset(ir.from_proto(proto))
+
+    # Positions and weights in FP32, of values near 1.
+    np.testing.assert_allclose(outputs_of(model, **feed)["y"], expected, atol=SAME)
+
+
+@pytest.mark.parametrize("opset", [7, 8])
+def test_weights_that_the_converter_adds_need_not_be_inputs(outputs_of: OutputsOf, opset: int) -> None:
+    proto = one_node(opset, helper.make_node("Pad", ["x"], ["y"], pads=[0, 0, 1, 1, 0, 0, 1, 1]), (1, 2, 7, 7))
+
+    model = raise_opset(ir.from_proto(proto))
+
+    np.testing.assert_array_equal(outputs_of(model, x=PICTURE)["y"][0, :, 1:6, 1:6], PICTURE[0])
+
+
+@pytest.mark.parametrize("opset", range(NEWEST + 1, onnx.defs.onnx_opset_version() + 1))
+def test_a_network_of_the_newest_opsets_is_lowered(outputs_of: OutputsOf, tmp_path: Path, opset: int) -> None:
+    """Down to what runtimes read; onnx writes newer files than ONNX Runtime takes."""
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["x", "w"], ["c"]),
+        node("Swish", ["c"], ["s"]),  # came with opset 24, by older operators
+        node("Shape", ["s"], ["sizes"]),
+        node("Reshape", ["s", "sizes"], ["r"]),
+        node("Transpose", ["r"], ["y"], perm=[0, 2, 3, 1]),
+    ]
+    weight = np.random.default_rng(3).standard_normal((4, 2, 3, 3)).astype(np.float32)
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, PICTURE.shape)]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 3, 3, 4))]
+    graph = helper.make_graph(nodes, "new", inputs, outputs, [numpy_helper.from_array(weight, "w")])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    assert proto.ir_version == onnx.IR_VERSION
+    onnx.save(proto, str(tmp_path / "new.onnx"))
+
+    model = raise_opset(load_model(tmp_path / "new.onnx"))
+    run_passes(model, PREPARATION)
+
+    assert model.opset_imports[""] == NEWEST
+    windows = np.lib.stride_tricks.sliding_window_view(PICTURE[0].astype(np.float64), (3, 3), axis=(1, 2))
+    sums = np.einsum("ihwkl,oikl->hwo", windows, weight)
+    expected = sums / (1 + np.exp(-sums))
+    np.testing.assert_allclose(outputs_of(model, x=PICTURE)["y"][0], expected, atol=SAME)
+
+
+def test_what_cannot_be_lowered_stays(graph_of: GraphOf) -> None:
+    model = graph_of("net (float[2] x) => (int32[2] y) { y = BitCast<to = 6>(x) }", 26)
+
+    assert raise_opset(model) is model
+    assert model.opset_imports[""] == 26
+
+
+def test_functions_of_an_old_model_are_inlined_and_raised(outputs_of: OutputsOf) -> None:
+    text = """<ir_version: 8, opset_import: ["": 11, "local": 1]>
+        net (float[1, 2, 5, 5] x) => (float[1, 2] y) { a = local.pool(x) y = Relu(a) }
+        <domain: "local", opset_import: ["": 11]> pool (a) => (b) {
+            p = ReduceMean<axes = [2, 3]>(a)
+            b = Squeeze<axes = [2, 3]>(p)
+        }"""
+
+    model = raise_opset(ir.from_proto(onnx.parser.parse_model(text)))
+
+    expected = np.maximum(PICTURE.mean(axis=(2, 3)), 0)
+    np.testing.assert_allclose(outputs_of(model, x=PICTURE)["y"], expected, atol=SAME)
