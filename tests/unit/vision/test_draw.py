@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgecnn.core.frame import Classification
-from edgecnn.vision.draw import draw_classification
+from edgecnn.core.frame import Classification, Detections
+from edgecnn.vision.draw import draw_classification, draw_detections
 
 BAR = (40, 73, 40)
 RESULT = Classification((3, 1), (0.75, 0.25), ("cat", "dog"))
@@ -74,3 +74,57 @@ def test_a_part_of_a_larger_frame_can_be_drawn_on() -> None:
     drawn = draw_classification(image[10:60, 20:320], RESULT, "")
 
     np.testing.assert_array_equal(drawn[:50, :300], image[10:60, 20:320])
+
+
+def boxes(*corners: tuple[float, ...], label: str = "", kind: int = 0) -> Detections:
+    count = len(corners)
+    return Detections(
+        np.float32(corners).reshape(-1, 4), np.full(count, 0.5, np.float32), np.full(count, kind), (label,) * count
+    )
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("channels", [(), (3,)], ids=["gray", "colour"])
+def test_boxes_leave_the_frame_as_it_was_but_for_themselves(size: tuple[int, int], channels: tuple[int, ...]) -> None:
+    image = frame(*size, *channels)
+    before = image.copy()
+
+    drawn = draw_detections(image, boxes(), "12 ms")
+
+    height, width = size
+    assert drawn.shape[0] % 2 == drawn.shape[1] % 2 == 0
+    assert height < drawn.shape[0]
+    assert width <= drawn.shape[1] <= width + 1
+    colour = image if image.ndim == 3 else image[:, :, None].repeat(3, axis=2)
+    np.testing.assert_array_equal(drawn[:height, :width], colour)
+    draw_detections(image, boxes((0, 0, size[1], size[0]), label="dog"), "")
+    np.testing.assert_array_equal(image, before)
+
+
+def test_a_box_is_where_the_object_is() -> None:
+    drawn = draw_detections(np.zeros((200, 300, 3), np.uint8), boxes((100, 80, 180, 150)), "")[:200]
+
+    rows, columns = np.nonzero(drawn[81:].any(axis=2))  # below the name
+    assert (columns.min(), columns.max()) == pytest.approx((100, 179), abs=1)
+    assert rows.max() + 81 == pytest.approx(149, abs=1)
+    assert not drawn[90:140, 110:170].any()
+
+
+def test_a_name_at_the_upper_edge_is_in_the_frame() -> None:
+    def name_at(top: int) -> np.ndarray:
+        blank = np.zeros((200, 300, 3), np.uint8)
+        drawn = [draw_detections(blank, boxes((100, top, 180, 150), label=label), "") for label in ("dog", "cat")]
+        return np.nonzero((drawn[0] != drawn[1]).any(axis=2))[0]
+
+    assert name_at(80).max() <= 80
+    assert len(name_at(0)) == len(name_at(80)) > 0
+
+
+def test_classes_have_colours_of_their_own_and_the_strip_the_status() -> None:
+    blank = np.zeros((100, 100, 3), np.uint8)
+    colours = {tuple(draw_detections(blank, boxes((20, 40, 80, 90), kind=kind), "")[88, 50]) for kind in range(8)}
+
+    assert len(colours) == 8
+    plain = draw_detections(blank, boxes(), "")
+    np.testing.assert_array_equal(draw_detections(blank, boxes((0, 50, 100, 140)), "")[100:], plain[100:])
+    assert (draw_detections(blank, boxes(), "12 ms")[100:] != plain[100:]).any()
