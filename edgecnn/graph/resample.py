@@ -69,6 +69,9 @@ def resample(added: AddedNodes, picture: ir.Value, spec: Preprocess, frame_hw: t
         if mode == "cubic":
             picture = added.op("in_range", "Clip", [picture, added.floats("black", 0), added.floats("white", 255)])
     picture = _slice(added, "cropped", picture, [axis.visible for axis in axes], resized)
+    if place.resized_hw != frame_hw:
+        linear = now != resized and spec.interpolation != "cubic"
+        picture = _rounded(added, picture, half_up=linear or all((axis.piece, axis.made) == (2, 1) for axis in axes))
     if spec.resize != "letterbox" or place.resized_hw == spec.size_hw:
         return picture
     ends = [
@@ -124,6 +127,13 @@ def _averaged(added: AddedNodes, picture: ir.Value, axes: Sequence[_Axis], chann
         shape = added.integers(f"{name}_shape", [1, channels, *size])
         picture = added.op(name, "Reshape", [product, shape])
     return picture
+
+
+def _rounded(added: AddedNodes, picture: ir.Value, half_up: bool) -> ir.Value:
+    """Whole grey levels, by OpenCV's rule: halves go up where it computes with integers, and to the even level else."""
+    if not half_up:
+        return added.op("whole", "Round", [picture])
+    return added.op("whole", "Floor", [added.op("more_by_half", "Add", [picture, added.floats("half", 0.5)])])
 
 
 def _cost(axes: Sequence[_Axis], order: tuple[int, int]) -> int:

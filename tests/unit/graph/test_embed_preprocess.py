@@ -102,19 +102,25 @@ def test_where_nothing_can_be_folded_nodes_do_it(graph_of: GraphOf, outputs_of: 
 @pytest.mark.parametrize(
     ("frame_hw", "changes", "expected"),
     [
-        ((48, 72), {}, ["AveragePool"]),
-        ((20, 30), {}, ["Reshape", "MatMul", "Reshape", "Reshape", "MatMul", "Reshape"]),
-        ((32, 30), {}, ["AveragePool", "Reshape", "MatMul", "Reshape"]),
-        ((8, 12), {}, ["Resize"]),
+        ((48, 72), {}, ["AveragePool", "Round"]),
+        ((32, 48), {}, ["AveragePool", "Add", "Floor"]),
+        ((20, 30), {}, ["Reshape", "MatMul", "Reshape", "Reshape", "MatMul", "Reshape", "Round"]),
+        ((32, 30), {}, ["AveragePool", "Reshape", "MatMul", "Reshape", "Round"]),
+        ((8, 12), {}, ["Resize", "Add", "Floor"]),
+        ((48, 12), {}, ["AveragePool", "Resize", "Add", "Floor"]),
         ((16, 24), {"resize": "letterbox"}, []),
-        ((32, 24), {"resize": "letterbox"}, ["AveragePool", "Pad"]),
+        ((32, 24), {"resize": "letterbox"}, ["AveragePool", "Add", "Floor", "Pad"]),
         (
             (32, 64),
             {"resize": "shorter_side", "shorter_side": 24},
-            ["Slice", *["Reshape", "MatMul", "Reshape"] * 2, "Slice"],
+            ["Slice", *["Reshape", "MatMul", "Reshape"] * 2, "Slice", "Round"],
         ),
-        ((32, 64), {"resize": "shorter_side", "shorter_side": 24, "interpolation": "linear"}, ["Resize", "Slice"]),
-        ((20, 30), {"interpolation": "cubic"}, ["Resize", "Clip"]),
+        (
+            (32, 64),
+            {"resize": "shorter_side", "shorter_side": 24, "interpolation": "linear"},
+            ["Resize", "Slice", "Add", "Floor"],
+        ),
+        ((20, 30), {"interpolation": "cubic"}, ["Resize", "Clip", "Round"]),
     ],
 )
 def test_each_resize_takes_its_cheapest_form(
