@@ -1,4 +1,4 @@
-"""Fix the size of the batch."""
+"""Fix the sizes that a graph's inputs leave open."""
 
 from __future__ import annotations
 
@@ -12,13 +12,31 @@ def freeze_batch(model: ir.Model) -> PassResult:
 
     Shapes that were derived from an open size are dropped, for shape inference to find them anew.
     """
+    return _freeze(model, (1,))
+
+
+def freeze_picture(model: ir.Model, height: int, width: int) -> PassResult:
+    """As ``freeze_batch``, and the rows and columns of inputs (batch, channels, height, width) too, in pixels.
+
+    Sizes that are fixed already stay.
+    """
+    return _freeze(model, (1, None, height, width))
+
+
+def _freeze(model: ir.Model, sizes: tuple[int | None, ...]) -> PassResult:
+    """Give inputs of at least as many dimensions the sizes, where theirs are open."""
     frozen = 0
     initializers = set(model.graph.initializers)
     for value in model.graph.inputs:
-        if value.name in initializers or value.shape is None or not len(value.shape):
+        if value.name in initializers or value.shape is None or len(value.shape) < len(sizes):
             continue
-        if not isinstance(value.shape[0], int):
-            value.shape = ir.Shape([1, *list(value.shape)[1:]])
+        wanted = (*sizes, *[None] * (len(value.shape) - len(sizes)))
+        shape = [
+            size if isinstance(size, int) or fixed is None else fixed
+            for size, fixed in zip(value.shape, wanted, strict=True)
+        ]
+        if shape != list(value.shape):
+            value.shape = ir.Shape(shape)
             frozen += 1
     if frozen:
         for node in model.graph:
