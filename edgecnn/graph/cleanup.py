@@ -12,10 +12,8 @@ import onnx_ir.passes.common as common
 from onnxscript import optimizer
 
 from edgecnn.graph.layer_weights import is_linear_layer
-from edgecnn.graph.model import PassResult, constant
+from edgecnn.graph.model import PassResult, constant, fix_weights
 
-# The first version of the format in which a weight is not one of the graph's inputs as well.
-_WEIGHTS_ARE_NO_INPUTS = 4
 # Dropout with a training_mode input, which the folder of constants reads; before it Dropout never drops in inference.
 _DROPOUT_WITH_MODE = 12
 # Elements: what a computed constant may add to the file, 1 MB in FP32. A larger one is left to be computed where the
@@ -41,7 +39,7 @@ def clean_up(model: ir.Model) -> PassResult:
     before = _fingerprint(model)
     counts = Counter[str]()
     common.InlinePass()(model)
-    common.RemoveInitializersFromInputsPass()(model)  # or they would count as open
+    fix_weights(model)
     stored = frozenset(model.graph.initializers)
     if model.opset_imports.get("", _DROPOUT_WITH_MODE) < _DROPOUT_WITH_MODE:
         _replace_old_dropout(model)
@@ -55,7 +53,6 @@ def clean_up(model: ir.Model) -> PassResult:
     ):
         step(model)
     counts["equal constants merged"] = _merge_equal(model.graph)
-    model.ir_version = max(model.ir_version, _WEIGHTS_ARE_NO_INPUTS)
     for node in model.graph:
         node.metadata_props.clear()  # stack traces of the exporting machine
     after = _fingerprint(model)
@@ -149,4 +146,5 @@ def _may_be_merged(value: ir.Value) -> bool:
 
 def _fingerprint(model: ir.Model) -> tuple[int, tuple[str, ...], int]:
     graph = model.graph
-    return len(graph), tuple(sorted(graph.initializers)), sum(len(node.inputs) for node in graph)
+    inputs = len(graph.inputs) + sum(len(node.inputs) for node in graph)
+    return len(graph), tuple(sorted(graph.initializers)), inputs

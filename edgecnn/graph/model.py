@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx_ir as ir
+import onnx_ir.passes.common as common
 from google.protobuf.message import DecodeError
 
 from edgecnn.core.files import hash_file
@@ -19,6 +20,8 @@ from edgecnn.core.tensors import TensorSpec
 from edgecnn.errors import InputError
 
 OLDEST_OPSET = 7
+# The first version of the format in which a weight is not one of the graph's inputs as well.
+_WEIGHTS_ARE_NO_INPUTS = 4
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
@@ -125,6 +128,12 @@ def save_model(model: ir.Model, path: Path) -> None:
     proto = ir.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, str(path))
+
+
+def fix_weights(model: ir.Model) -> None:
+    """Take weights off the list of inputs, where old files keep them as defaults that a caller could replace."""
+    common.RemoveInitializersFromInputsPass()(model)
+    model.ir_version = max(model.ir_version, _WEIGHTS_ARE_NO_INPUTS)
 
 
 def model_bytes(model: ir.Model) -> bytes:

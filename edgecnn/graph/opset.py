@@ -8,7 +8,7 @@ import onnx_ir.passes.common as common
 from onnx import inliner
 
 from edgecnn.errors import InputError
-from edgecnn.graph.model import constant
+from edgecnn.graph.model import constant, fix_weights
 
 # The first with scales for each channel (QuantizeLinear, 13) is enough for Q/DQ; 17 is what TensorRT 8.5 and later read
 # and the newest that onnx's converter reaches from 7 without a gap in the operators that CNNs use.
@@ -17,8 +17,6 @@ _TARGET = 17
 # What ONNX Runtime 1.23 reads, the last for JetPack 6's Python 3.10. Later opsets brought CNNs new types and names.
 NEWEST = 23
 _NEWEST_IR = 11
-# The first IR version in which a weight need not be an input too: onnx's converter adds weights and no inputs.
-_WEIGHTS_ARE_NO_INPUTS = 4
 _RESIZE_HAS_MODES = 11
 
 
@@ -30,8 +28,8 @@ def raise_opset(model: ir.Model) -> ir.Model:
     Raises:
         InputError: onnx's version converter cannot raise the opset; the message is its own.
     """
-    model.ir_version = min(max(model.ir_version, _WEIGHTS_ARE_NO_INPUTS), _NEWEST_IR)
-    common.RemoveInitializersFromInputsPass()(model)
+    fix_weights(model)  # onnx's converter adds some, and no inputs for them
+    model.ir_version = min(model.ir_version, _NEWEST_IR)
     opset = model.opset_imports.get("", LOWEST)
     if LOWEST <= opset <= NEWEST:
         return model
