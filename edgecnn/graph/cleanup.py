@@ -19,6 +19,7 @@ _DROPOUT_WITH_MODE = 12
 # Elements: what a computed constant may add to the file, 1 MB in FP32. A larger one is left to be computed where the
 # network runs, unless it is a layer's weight or no larger than what it is computed from.
 _LARGE = 512 * 512
+_ROUNDS = 8  # two or three in graphs that were met
 _QUANTIZATION = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 # What can make much of little. Without a known shape there is no telling.
 _GROWING = frozenset({"ConstantOfShape", "Expand", "EyeLike", "OneHot", "Pad", "Range", "Resize", "Tile"})
@@ -43,7 +44,7 @@ def clean_up(model: ir.Model) -> PassResult:
     stored = frozenset(model.graph.initializers)
     if model.opset_imports.get("", _DROPOUT_WITH_MODE) < _DROPOUT_WITH_MODE:
         _replace_old_dropout(model)
-    optimizer.fold_constants(model, output_size_limit=2**63, should_fold=_worth_storing)
+    _fold_constants(model)
     counts["zero biases removed"] = _remove_zero_biases(model, stored)
     for step in (
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
@@ -60,6 +61,14 @@ def clean_up(model: ir.Model) -> PassResult:
     return PassResult(modified=before != after, counts=dict(counts))
 
 
+def _fold_constants(model: ir.Model) -> None:
+    """Fold until nothing is left: sizes decide what is folded, and what was folded tells the sizes of what follows."""
+    for _ in range(_ROUNDS):
+        common.ShapeInferencePass()(model)
+        if not optimizer.fold_constants(model, output_size_limit=2**63, should_fold=_worth_storing).modified:
+            return
+
+
 def _worth_storing(node: ir.Node) -> bool | None:
     """Whether to put the result of a node with constant inputs into the file; None: if its inputs are small."""
     if node.op_type in _QUANTIZATION:
@@ -73,13 +82,10 @@ def _worth_storing(node: ir.Node) -> bool | None:
 
 def _elements(node: ir.Node) -> int | None:
     """How many elements a node with constant inputs makes, as far as that is known before it has run."""
-    output, shape = node.outputs[0], node.inputs[-1] if node.inputs else None
-    if output.shape is not None and all(isinstance(size, int) for size in output.shape):
-        return math.prod(size for size in output.shape if isinstance(size, int))
-    # A shape that was itself only just computed is not in the graph's inferred shapes yet.
-    if node.op_type in ("ConstantOfShape", "Expand") and shape is not None and shape.const_value is not None:
-        return math.prod(int(size) for size in shape.const_value.numpy())
-    return None
+    shape = node.outputs[0].shape
+    if shape is None or not all(isinstance(size, int) for size in shape):
+        return None
+    return math.prod(size for size in shape if isinstance(size, int))
 
 
 def _is_weight(value: ir.Value) -> bool:

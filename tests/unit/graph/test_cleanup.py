@@ -31,6 +31,18 @@ GOES: dict[str, tuple[str, list[str]]] = {
     "dead nodes": ("{ y = Relu(x) a = Add(x, w) b = Exp(a) }", ["Relu"]),
     "constant nodes": ("{ k = Constant<value = float[3] {4, 5, 6}>() y = Mul(x, k) }", ["Mul"]),
     "computed constants": ("{ a = Add(w, w) b = Neg(a) y = Mul(x, b) }", ["Mul"]),
+    "constants whose size others tell": (
+        """{
+            n = Size(w)
+            r = Range(zero, n, one)
+            s = Shape(r)
+            t = Expand(w, s)
+            f = Cast<to = 1>(r)
+            g = Add(f, t)
+            y = Add(x, g)
+        }""",
+        ["Add"],
+    ),
     "a known condition": (
         """{
             yes = Constant<value = bool {1}>()
@@ -46,7 +58,14 @@ GOES: dict[str, tuple[str, list[str]]] = {
 @pytest.mark.parametrize("opset", [13, 18])
 def test_what_does_nothing_goes(graph_of: GraphOf, outputs_of: OutputsOf, case: str, opset: int) -> None:
     body, left = GOES[case]
-    model = graph_of(f"net (float[2, 3] x) => (float[2, 3] y) {body}", opset, w=W, rate=np.float32(0.5))
+    model = graph_of(
+        f"net (float[2, 3] x) => (float[2, 3] y) {body}",
+        opset,
+        w=W,
+        rate=np.float32(0.5),
+        zero=np.int64(0),
+        one=np.int64(1),
+    )
     before = outputs_of(model, x=X)
 
     result = clean_up(model)
