@@ -17,7 +17,7 @@ import numpy as np
 from edgecnn.build.frames import ort_network
 from edgecnn.core.recipe import ModelPart, QuantizePart
 from edgecnn.evaluate.accuracy import frames_of
-from edgecnn.evaluate.parity import Network
+from edgecnn.evaluate.parity import Network, only_output
 from edgecnn.export.torch_onnx import export_module
 from edgecnn.graph.model import load_model, save_model
 from edgecnn.graph.prepare import PREPARATION, infer_shapes, run_passes
@@ -43,7 +43,7 @@ def main() -> None:
         return ({"input": frame} for frame in frames_of(paths[::5], spec))
 
     def classes(network: Network) -> Any:
-        return np.asarray([int(network(frame).argmax()) for frame in frames_of(judged, spec)])
+        return np.asarray([int(only_output(network(frame)).argmax()) for frame in frames_of(judged, spec)])
 
     with tempfile.TemporaryDirectory() as folder:
         fp32, int8 = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"

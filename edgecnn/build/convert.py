@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from edgecnn.core.verdict import Verdict
 from edgecnn.deploy.bundle import BundleManifest, StageRecord, Target, require_bundle_path, write_bundle
 from edgecnn.errors import GateMissed, InputError
 from edgecnn.evaluate.accuracy import accuracy_of
+from edgecnn.evaluate.parity import Array
 from edgecnn.graph.model import ends_in_softmax, load_model
 from edgecnn.profiling.measure import milliseconds, time_frames
 from edgecnn.profiling.report.convert_page import render_conversion
@@ -225,8 +227,7 @@ def _golden_frames(work: Work) -> dict[str, Image]:
     return {f"{index:03d}.png": image for index, image in enumerate(images)}
 
 
-def _golden_outputs(work: Work, model: Artifact, golden: dict[str, Image]) -> list[Any]:
-
+def _golden_outputs(work: Work, model: Artifact, golden: dict[str, Image]) -> list[Mapping[str, Array]]:
     network = ort_network(model.path)
     return [network(preprocess(image, work.recipe.preprocess)) for image in golden.values()]
 

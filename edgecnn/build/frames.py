@@ -26,15 +26,18 @@ class Frames:
         paths: Pictures; none stand for synthetic inputs.
         spec: Their preprocessing.
         sha256: Hash of the pictures, or an empty string.
+        classes: Whether the networks are classifiers, see ``compare``.
     """
 
     paths: tuple[Path, ...]
     spec: Preprocess
     sha256: str
+    classes: bool = True
 
     def parity(self, reference: Network, candidate: Network, count: int) -> Parity:
         """Compare two networks on ``count`` of the frames at most, evenly spread."""
-        return compare(reference, candidate, self.inputs(count), "images" if self.paths else "synthetic")
+        inputs = "images" if self.paths else "synthetic"
+        return compare(reference, candidate, self.inputs(count), inputs, classes=self.classes)
 
     def inputs(self, count: int) -> Iterable[Array]:
         """``count`` of the frames at most, evenly spread, as network inputs."""
@@ -48,12 +51,17 @@ class Frames:
 
 
 def ort_network(model: Path) -> Network:
-    """An ONNX file as a function of one array, with every rounding to FP16 that a GPU would do."""
+    """An ONNX file as a function of one array: what the graph says, with every rounding to FP16 that a GPU would do.
+
+    ONNX Runtime's optimizer quantizes float weights that stand behind Q/DQ pairs by itself, and then computes something
+    else; so a graph with Q/DQ runs as it stands.
+    """
     graph = load_model(model)
     run_passes(graph, (infer_shapes,))
+    optimize = all(node.op_type != "QuantizeLinear" for node in graph.graph)
     if holds_fp16(graph):
         simulate_fp16(graph)
-        session = OrtSession(model_bytes(graph))
+        session = OrtSession(model_bytes(graph), optimize=optimize)
     else:
-        session = OrtSession(model)
-    return network_of(session.run, session.inputs[0].name, session.outputs[0].name)
+        session = OrtSession(model, optimize=optimize)
+    return network_of(session.run, session.inputs[0].name)

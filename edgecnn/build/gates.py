@@ -17,6 +17,7 @@ def require_kept(artifact: Artifact, accuracy: Accuracy | None, reference: Accur
     """
     stage, parity = artifact.manifest.stage, artifact.manifest.parity
     assert parity is not None
+    assert parity.top1_agreement is not None
     agreement, count = (
         (accuracy.agreement, accuracy.images) if accuracy is not None else (parity.top1_agreement, parity.frames)
     )

@@ -15,7 +15,7 @@ from edgecnn.core.artifact import Artifact, Parity
 from edgecnn.core.files import hash_file
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Progress
-from edgecnn.core.recipe import QuantizePart, Recipe
+from edgecnn.core.recipe import ModelPart, QuantizePart, Recipe, is_callable
 from edgecnn.errors import GateMissed
 from edgecnn.evaluate.accuracy import Predictions, frames_of, predict
 from edgecnn.evaluate.parity import (
@@ -69,6 +69,7 @@ def train(recipe: Recipe, images: ImageSet, store: Store, progress: Progress) ->
 
     settings = {
         "model": recipe.model.model_dump(),
+        "code": _code(recipe.model),
         "train": config.model_dump(),
         "preprocess": recipe.preprocess.model_dump(),
     }
@@ -86,7 +87,7 @@ def export(recipe: Recipe, checkpoint: Path | None, frames: Frames, store: Store
     def work(payload: Path) -> StageOutput:
         import torch
 
-        from edgecnn.export.torch_onnx import export_module
+        from edgecnn.export.torch_onnx import export_module, named_outputs
         from edgecnn.train import zoo
 
         torch.manual_seed(0)  # weights: random is the same every time
@@ -95,9 +96,10 @@ def export(recipe: Recipe, checkpoint: Path | None, frames: Frames, store: Store
         model = export_module(module, shape)
         save_model(model, payload)
 
-        def reference(frame: Array) -> Array:
+        def reference(frame: Array) -> dict[str, Array]:
             with torch.no_grad():
-                return module(torch.from_numpy(frame)).numpy()
+                outputs = named_outputs(module(torch.from_numpy(frame)))
+            return {name: tensor.numpy() for name, tensor in outputs.items()}
 
         parity = frames.parity(reference, ort_network(payload), _FP32_FRAMES)
         require_snr(parity, FP32_BAR_DB, "export")
@@ -105,9 +107,25 @@ def export(recipe: Recipe, checkpoint: Path | None, frames: Frames, store: Store
 
     weights = model_part.weights
     parent = hash_file(Path(weights)) if weights is not None and Path(weights).is_file() else str(weights)
-    settings = {"model": recipe.model.model_dump(exclude={"weights"}), "shape": shape, "frames": frames.identity()}
-    packages = ("torch", "torchvision", *_GRAPH_PACKAGES)
-    return store.run(Stage("export", 2, "onnx", "model.onnx", settings, (parent,), packages), work)
+    settings = {
+        "model": recipe.model.model_dump(exclude={"weights"}),
+        "code": _code(recipe.model),
+        "shape": shape,
+        "frames": frames.identity(),
+    }
+    packages = ("torch", "torchvision", "timm", *_GRAPH_PACKAGES)
+    return store.run(Stage("export", 3, "onnx", "model.onnx", settings, (parent,), packages), work)
+
+
+def _code(model: ModelPart) -> str:
+    """Hash of the code of a network that the user's own Python builds; empty for a package's, whose version tells."""
+    if not is_callable(model.source):
+        return ""
+    from edgecnn.train.callables import code_sha256
+    from edgecnn.train.zoo import build_module
+
+    build_module(model)  # only what was called is loaded
+    return code_sha256(model.source)
 
 
 def fold(source: Path, frames: Frames, store: Store) -> Artifact:
@@ -206,7 +224,7 @@ def predictions(model: Artifact, images: ImageSet, spec: Preprocess, store: Stor
 
     parents = (model.sha256, images.sha256())
     stage = Stage(
-        "predict", 2, "record", "predictions.json", {"preprocess": spec.model_dump()}, parents, _GRAPH_PACKAGES
+        "predict", 3, "record", "predictions.json", {"preprocess": spec.model_dump()}, parents, _GRAPH_PACKAGES
     )
     return Predictions.model_validate_json(store.run(stage, work).path.read_text(encoding="utf-8"))
 
@@ -237,4 +255,4 @@ def _output(payload: Path, parity: Parity, detail: dict[str, Any]) -> StageOutpu
 
 
 def _onnx_stage(name: str, settings: dict[str, Any], parents: tuple[str, ...]) -> Stage:
-    return Stage(name, 2, "onnx", "model.onnx", settings, parents, _GRAPH_PACKAGES)
+    return Stage(name, 3, "onnx", "model.onnx", settings, parents, _GRAPH_PACKAGES)

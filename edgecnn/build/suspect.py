@@ -21,7 +21,7 @@ from edgecnn.core.classifier import Scores
 from edgecnn.core.frame import Image
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.errors import GateMissed
-from edgecnn.evaluate.parity import Array, Network
+from edgecnn.evaluate.parity import Array, Network, only_output
 from edgecnn.vision.images import ImageSet, read_image
 from edgecnn.vision.preprocess import preprocess, resize_and_crop
 
@@ -75,7 +75,7 @@ def find_suspicion(network: Network, images: ImageSet, spec: Preprocess, scores:
     counts every picture, not only those on which the two disagree.
 
     Args:
-        network: In FP32; maps (1, channels, height, width) to (1, classes).
+        network: A classifier in FP32, with one output (1, classes).
         images: With labels.
         spec: As the recipe states it.
         scores: What the network's output is.
@@ -179,7 +179,8 @@ def _line(spec: Preprocess) -> Array:
 
 def _judged(network: Network, crop: Image, spec: Preprocess, label: int, scores: Scores) -> tuple[float, float]:
     # The crop has the input's size, so that nothing is resized twice.
-    output = network(preprocess(crop, spec.model_copy(update={"resize": "stretch"}))).reshape(-1).astype(np.float64)
+    frame = preprocess(crop, spec.model_copy(update={"resize": "stretch"}))
+    output = only_output(network(frame)).reshape(-1).astype(np.float64)
     if not np.isfinite(output).all():
         return 0.0, -np.inf
     right = float(output.argmax() == label)

@@ -40,7 +40,7 @@ def command(
 
     def predictions_of(loaded: Bundle) -> Predictions:
         session = open_session(loaded.model)
-        network = network_of(session.run, session.inputs[0].name, session.outputs[0].name)
+        network = network_of(session.run, session.inputs[0].name)
         found = predict(
             network,
             images.paths,

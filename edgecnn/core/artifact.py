@@ -23,8 +23,13 @@ class Parity(_Part):
         description="synthetic: no pictures were given; smooth random frames"
     )
     max_abs: float = Field(description="largest difference of any output element")
-    snr_db: float = Field(description="10 log10(power of the parent's output / power of the difference), 200 at most")
-    top1_agreement: float = Field(description="part of the frames on which both name the same class")
+    snr_db: float = Field(
+        description="10 log10(power of the parent's output / power of the difference), 200 at most; of the worst output"
+    )
+    outputs_snr_db: dict[str, float] = Field(description="the same of each output, by name")
+    top1_agreement: float | None = Field(
+        description="part of the frames on which both name the same class; none for detectors"
+    )
 
 
 class Accuracy(_Part):

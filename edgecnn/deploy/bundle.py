@@ -6,7 +6,7 @@ import glob
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -102,10 +102,17 @@ class Bundle:
         """The frames whose outputs the bundle knows: uint8 BGR."""
         return [read_image(path) for path in sorted((self.path / GOLDEN).glob("*.png"))]
 
-    def golden_outputs(self) -> list[npt.NDArray[Any]]:
-        """What the network gave for each golden frame, on ONNX Runtime's CPU backend."""
+    def golden_outputs(self) -> list[dict[str, npt.NDArray[Any]]]:
+        """What the network gave for each golden frame, by the output's name, on ONNX Runtime's CPU backend.
+
+        The file holds an array for each pair, under the frame's number and the name: ``000.output``.
+        """
+        found: dict[str, dict[str, npt.NDArray[Any]]] = {}
         with np.load(self.path / GOLDEN / _EXPECTED, allow_pickle=False) as arrays:
-            return [arrays[name] for name in sorted(arrays.files)]
+            for key in sorted(arrays.files):
+                number, _, name = key.partition(".")
+                found.setdefault(number, {})[name] = arrays[key]
+        return list(found.values())
 
 
 def is_bundle(path: Path) -> bool:
@@ -158,7 +165,7 @@ def write_bundle(
     path: Path,
     model: Path,
     frames: Mapping[str, Image],
-    outputs: list[npt.NDArray[Any]],
+    outputs: Sequence[Mapping[str, npt.NDArray[Any]]],
     manifest: BundleManifest,
     report: str,
 ) -> Bundle:
@@ -168,7 +175,7 @@ def write_bundle(
         path: Where; an older bundle there is replaced.
         model: The ONNX file.
         frames: Golden frames by file name.
-        outputs: The network's output for each, in the same order.
+        outputs: The network's for each by name, in the same order.
         manifest: Without ``files``, which is filled in here.
         report: report.html.
 
@@ -186,7 +193,7 @@ def write_bundle(
         for name, image in frames.items():
             if not cv2.imwrite(str(part / GOLDEN / name), image):
                 raise EnvironmentMissing(f"--out {path}: {name} cannot be written", "is there room? look with: df -h")
-        arrays = {f"output_{index:03d}": output for index, output in enumerate(outputs)}
+        arrays = {f"{index:03d}.{name}": array for index, named in enumerate(outputs) for name, array in named.items()}
         np.savez(part / GOLDEN / _EXPECTED, allow_pickle=False, **arrays)
         files = {str(found.relative_to(part)): hash_file(found) for found in sorted(part.rglob("*")) if found.is_file()}
         complete = manifest.model_copy(update={"files": files})

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from edgecnn.core.artifact import Accuracy
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Progress
-from edgecnn.evaluate.parity import Array, Network
+from edgecnn.evaluate.parity import Array, Network, only_output
 from edgecnn.vision.images import read_image
 from edgecnn.vision.preprocess import preprocess
 
@@ -35,7 +35,7 @@ def predict(network: Network, paths: Sequence[Path], spec: Preprocess, progress:
     """Run a network over pictures.
 
     Args:
-        network: Maps an input (1, C, H, W) to an output (1, classes).
+        network: A classifier, with one output (1, classes).
         paths: The pictures.
         spec: Their preprocessing.
         progress: Who is told.
@@ -44,7 +44,7 @@ def predict(network: Network, paths: Sequence[Path], spec: Preprocess, progress:
     classes: list[tuple[int, ...]] = []
     with progress.task(label, len(paths)) as task:
         for frame in frames_of(paths, spec):
-            output = network(frame).reshape(-1)
+            output = only_output(network(frame)).reshape(-1)
             classes.append(tuple(int(index) for index in np.argsort(-output, kind="stable")[:TOP]))
             task.advance()
     return Predictions(classes=tuple(classes))
@@ -68,6 +68,6 @@ def accuracy_of(predictions: Predictions, labels: Sequence[int] | None, referenc
     return Accuracy(images=count, top1=top1, top5=top5, agreement=same / count)
 
 
-def network_of(run: Callable[[dict[str, Array]], dict[str, Array]], input_name: str, output_name: str) -> Network:
+def network_of(run: Callable[[dict[str, Array]], dict[str, Array]], input_name: str) -> Network:
     """A session's ``run`` as a function of one array."""
-    return lambda frame: run({input_name: frame})[output_name]
+    return lambda frame: run({input_name: frame})

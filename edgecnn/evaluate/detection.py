@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +13,13 @@ from edgecnn.core.detector import Detector
 from edgecnn.core.frame import Detections
 from edgecnn.core.progress import Progress
 from edgecnn.errors import InputError, missing_extra
-from edgecnn.evaluate.parity import Array
+from edgecnn.evaluate.parity import Network
 from edgecnn.vision.boxes import iou_matrix
 from edgecnn.vision.decode_detections import decode_detections
 from edgecnn.vision.detection_set import Annotations, DetectionSet
 from edgecnn.vision.images import read_image
 from edgecnn.vision.preprocess import preprocess
 
-DetectorNetwork = Callable[[Array], Mapping[str, Array]]
 # Average precision asks for the doubtful boxes too: those that a user's threshold would hide.
 EVALUATION_THRESHOLD = 0.001
 # Two networks mean the same box where it is this much the same.
@@ -28,7 +27,7 @@ AGREEING_IOU = 0.9
 
 
 def predict_detections(
-    network: DetectorNetwork,
+    network: Network,
     images: DetectionSet | Sequence[Path],
     detector: Detector,
     progress: Progress,
@@ -37,7 +36,7 @@ def predict_detections(
     """Run a detector over pictures, keeping what reaches ``EVALUATION_THRESHOLD``.
 
     Args:
-        network: Maps an input (1, C, H, W) to its outputs by name.
+        network: The detector.
         images: The pictures.
         detector: Their preprocessing, and what the outputs mean; its own score threshold is not used.
         progress: Who is told.

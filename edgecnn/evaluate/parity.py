@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +13,8 @@ from edgecnn.core.artifact import Parity
 from edgecnn.errors import GateMissed
 
 Array = npt.NDArray[Any]
-Network = Callable[[Array], Array]
+# From one input (1, C, H, W) to the outputs by name.
+Network = Callable[[Array], Mapping[str, Array]]
 
 # Equal outputs have no finite signal-to-noise ratio; float64 could show about 300 dB, float32 about 150.
 SNR_CAP_DB = 200.0
@@ -26,43 +28,76 @@ FP16_BAR_DB = 30.0
 INT8_BAR_DB = 10.0
 
 
+@dataclass
+class _Distance:
+    """Of one output, over the frames so far."""
+
+    largest: float = 0.0
+    signal: float = 0.0
+    noise: float = 0.0
+
+    def add(self, expected: Array, found: Array) -> None:
+        difference = found.astype(np.float64) - expected
+        # Which, unlike Python's max, keeps a NaN.
+        self.largest = float(np.maximum(self.largest, np.abs(difference).max(initial=0)))
+        self.signal += float((expected.astype(np.float64) ** 2).sum())
+        self.noise += float((difference**2).sum())
+
+    def snr_db(self) -> float:
+        if self.noise == 0:
+            return SNR_CAP_DB
+        return min(10 * float(np.log10(max(self.signal, np.finfo(float).tiny) / self.noise)), SNR_CAP_DB)
+
+
 def compare(
-    reference: Network, candidate: Network, frames: Iterable[Array], inputs: Literal["images", "synthetic"]
+    reference: Network,
+    candidate: Network,
+    frames: Iterable[Array],
+    inputs: Literal["images", "synthetic"],
+    *,
+    classes: bool = True,
 ) -> Parity:
-    """Run both on every frame.
+    """Run both on every frame, and compare every output with the one of the same name.
 
     Args:
-        reference: Maps an input (1, C, H, W) to an output (1, classes).
-        candidate: The same, of the network to judge.
-        frames: Inputs.
+        reference: What is to be kept.
+        candidate: The network to judge.
+        frames: Inputs (1, C, H, W).
         inputs: Where they came from, for the record.
+        classes: Whether the largest element of the one output names a class, so that it is counted how often both name
+            the same.
 
     Raises:
-        GateMissed: The outputs differ in shape.
+        GateMissed: The outputs differ in name or shape.
     """
     count, agreeing = 0, 0
-    largest, signal, noise = 0.0, 0.0, 0.0
+    distances: dict[str, _Distance] = {}
     for frame in frames:
-        expected = reference(frame).astype(np.float64)
-        found = candidate(frame).astype(np.float64)
-        if found.shape != expected.shape:
-            raise GateMissed(f"the output has the shape {found.shape}, and its parent's {expected.shape}")
-        difference = found - expected
-        largest = float(np.maximum(largest, np.abs(difference).max()))  # which, unlike max, keeps a NaN
-        signal += float((expected**2).sum())
-        noise += float((difference**2).sum())
-        agreeing += int(expected.argmax() == found.argmax())
+        wanted, got = reference(frame), candidate(frame)
+        if wanted.keys() != got.keys():
+            raise GateMissed(f"the outputs are {', '.join(got)}, and its parent's {', '.join(wanted)}")
+        for name, expected in wanted.items():
+            if got[name].shape != expected.shape:
+                raise GateMissed(f"output {name} has the shape {got[name].shape}, and its parent's {expected.shape}")
+            distances.setdefault(name, _Distance()).add(expected, got[name])
+        agreeing += int(classes and only_output(wanted).argmax() == only_output(got).argmax())
         count += 1
-    # A NaN anywhere makes the noise NaN, as does having compared nothing, and no bar holds against it.
-    noise = noise if count else float("nan")
-    ratio = SNR_CAP_DB if noise == 0 else 10 * float(np.log10(max(signal, np.finfo(float).tiny) / noise))
+    ratios = {name: distance.snr_db() for name, distance in distances.items()}
     return Parity(
         frames=count,
         inputs=inputs,
-        max_abs=largest,
-        snr_db=min(ratio, SNR_CAP_DB),
-        top1_agreement=agreeing / count if count else 0.0,
+        max_abs=float(np.max([distance.largest for distance in distances.values()], initial=0)),
+        # A NaN anywhere makes it NaN, as does having compared nothing, and no bar holds against it.
+        snr_db=float(np.min(list(ratios.values()))) if count else float("nan"),
+        outputs_snr_db=ratios,
+        top1_agreement=agreeing / max(count, 1) if classes else None,
     )
+
+
+def only_output(outputs: Mapping[str, Array]) -> Array:
+    """The output of a network that has one, as classifiers do."""
+    (output,) = outputs.values()
+    return output
 
 
 def require_snr(parity: Parity, bar_db: float, stage: str) -> None:
@@ -72,8 +107,11 @@ def require_snr(parity: Parity, bar_db: float, stage: str) -> None:
         GateMissed: The signal-to-noise ratio is below the bar, or not a number.
     """
     if not parity.snr_db >= bar_db:
+        ratios = parity.outputs_snr_db
+        # Of several the worst is named; a NaN is not at least itself, and so is the worst.
+        worst = f" {min(ratios, key=lambda name: (ratios[name] >= bar_db, ratios[name]))}" if len(ratios) > 1 else ""
         raise GateMissed(
-            f"{stage}: the output is {parity.snr_db:.1f} dB from its parent's over {parity.frames} frames, "
+            f"{stage}: the output{worst} is {parity.snr_db:.1f} dB from its parent's over {parity.frames} frames, "
             f"largest difference {parity.max_abs:.3g}; at least {bar_db:.0f} dB are wanted",
             "this graph computes something else than its parent: try a higher precision, to see whether that is why",
         )

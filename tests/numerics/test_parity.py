@@ -21,8 +21,8 @@ def test_of_normal_noise(seed: int, level: float, signal: float, frames: int) ->
     inputs = [random.standard_normal((1, 4096)) * 10**signal for _ in range(frames)]
 
     parity = compare(
-        lambda frame: frame,
-        lambda frame: frame + random.standard_normal(frame.shape) * 10 ** (signal + level),
+        lambda frame: {"output": frame},
+        lambda frame: {"output": frame + random.standard_normal(frame.shape) * 10 ** (signal + level)},
         inputs,
         "synthetic",
     )

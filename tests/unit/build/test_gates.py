@@ -13,7 +13,9 @@ FP32 = Accuracy(images=400, top1=0.9, top5=1.0, agreement=1.0)
 
 
 def artifact(tmp_path, agreement: float) -> Artifact:
-    parity = Parity(frames=50, inputs="images", max_abs=0.1, snr_db=30, top1_agreement=agreement)
+    parity = Parity(
+        frames=50, inputs="images", max_abs=0.1, snr_db=30, outputs_snr_db={"output": 30}, top1_agreement=agreement
+    )
     manifest = Manifest(
         kind="onnx",
         sha256="",

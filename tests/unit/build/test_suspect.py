@@ -48,8 +48,12 @@ def channels(frame: np.ndarray) -> np.ndarray:
     return 20 * np.where((means > 0.1) & (means < 0.95), means, -means)
 
 
+def named(network: Any) -> Any:
+    return lambda frame: {"output": network(frame)}
+
+
 def test_what_is_right_is_not_suspected(pictures: ImageSet) -> None:
-    assert find_suspicion(channels, pictures, SPEC, "logits") is None
+    assert find_suspicion(named(channels), pictures, SPEC, "logits") is None
 
 
 @pytest.mark.parametrize(
@@ -66,7 +70,7 @@ def test_what_is_right_is_not_suspected(pictures: ImageSet) -> None:
 def test_mistakes_are_named(pictures: ImageSet, change: dict[str, Any], key: str, better: Any) -> None:
     wrong = SPEC.model_copy(update=change)
 
-    found = find_suspicion(channels, pictures, wrong, "logits")
+    found = find_suspicion(named(channels), pictures, wrong, "logits")
 
     assert found is not None
     assert found.better[key] == better
@@ -81,14 +85,15 @@ def test_a_network_that_does_not_care_is_not_an_accuser(pictures: ImageSet) -> N
     """Right by chance, whatever it is fed with: many draws, no accusation."""
     for seed in range(30):
         random = np.random.default_rng(seed)
-        assert find_suspicion(lambda frame, r=random: r.standard_normal((1, 3)), pictures, SPEC, "logits") is None
+        network = named(lambda frame, r=random: r.standard_normal((1, 3)))
+        assert find_suspicion(network, pictures, SPEC, "logits") is None
 
 
 def test_a_network_that_gives_no_numbers_for_what_is_stated_is_found_out(pictures: ImageSet) -> None:
     def overflowing(frame: np.ndarray) -> np.ndarray:
         return channels(frame) if abs(frame).max() < 100 else np.full((1, 3), np.nan)
 
-    found = find_suspicion(overflowing, pictures, SPEC.model_copy(update={"scale": 1.0}), "logits")
+    found = find_suspicion(named(overflowing), pictures, SPEC.model_copy(update={"scale": 1.0}), "logits")
 
     assert found is not None
     assert found.better == {"scale": 1 / 255}
@@ -100,9 +105,12 @@ def test_probabilities_are_taken_as_they_are(pictures: ImageSet) -> None:
         scores = np.exp(channels(frame) - channels(frame).max())
         return scores / scores.sum()
 
-    logits = find_suspicion(channels, pictures, SPEC.model_copy(update={"color": "bgr"}), "logits")
+    logits = find_suspicion(named(channels), pictures, SPEC.model_copy(update={"color": "bgr"}), "logits")
 
-    assert find_suspicion(probabilities, pictures, SPEC.model_copy(update={"color": "bgr"}), "probabilities") == logits
+    assert (
+        find_suspicion(named(probabilities), pictures, SPEC.model_copy(update={"color": "bgr"}), "probabilities")
+        == logits
+    )
 
 
 @pytest.mark.parametrize("won", [0, 3, 10, 17, 20])

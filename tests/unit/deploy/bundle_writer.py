@@ -43,7 +43,7 @@ def write(path: Path, model: Path, name: str, *, level: int = 50, outputs: list[
         notes=(),
         files={},
     )
-    expected = outputs if outputs is not None else [np.full((1, 3), level, np.float32)] * 2
+    expected = outputs if outputs is not None else [{"output": np.full((1, 3), level, np.float32)}] * 2
     return write_bundle(path, model, frames_of(level), expected, manifest, f"<title>{name}</title>")
 
 

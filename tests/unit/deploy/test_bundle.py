@@ -54,7 +54,7 @@ def test_what_is_written_is_loaded(written: Path, model: Path) -> None:
     assert loaded.manifest.name == "digits"
     assert loaded.model.read_bytes() == model.read_bytes()
     assert [int(frame[0, 0, 0]) for frame in loaded.golden_frames()] == [50, 51]
-    assert [output.tolist() for output in loaded.golden_outputs()] == [[[50.0] * 3]] * 2
+    assert [found["output"].tolist() for found in loaded.golden_outputs()] == [[[50.0] * 3]] * 2
     assert names_in(written) == {
         "model.onnx",
         "manifest.json",
@@ -71,12 +71,20 @@ def test_golden_outputs_are_those_of_the_network(tmp_path: Path, write: Write, a
     session = OrtSession(averaging_model)
     written = write(tmp_path / "out", averaging_model, "averaging")
     spec = written.manifest.preprocess
-    outputs = [session.run({"input": preprocess(frame, spec)})["output"] for frame in written.golden_frames()]
+    outputs = [session.run({"input": preprocess(frame, spec)}) for frame in written.golden_frames()]
     loaded = load_bundle(write(tmp_path / "out", averaging_model, "averaging", outputs=outputs).path)
     again = OrtSession(loaded.model)
     for frame, expected in zip(loaded.golden_frames(), loaded.golden_outputs(), strict=True):
-        assert np.array_equal(again.run({"input": preprocess(frame, spec)})["output"], expected)
-        assert np.ptp(expected) > 0.1
+        assert np.array_equal(again.run({"input": preprocess(frame, spec)})["output"], expected["output"])
+        assert np.ptp(expected["output"]) > 0.1
+
+
+def test_golden_outputs_keep_their_names_whatever_these_are(tmp_path: Path, write: Write, model: Path) -> None:
+    outputs = [{"/head/boxes.0": np.full((1, 2, 4), 7 * number), "scores": np.ones((1, 2))} for number in range(2)]
+    loaded = load_bundle(write(tmp_path / "out", model, "two outputs", outputs=outputs).path)
+    for found, expected in zip(loaded.golden_outputs(), outputs, strict=True):
+        assert found.keys() == expected.keys()
+        assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "golden/001.png", "golden/expected.npz"])

@@ -20,13 +20,24 @@ def identity(frame: np.ndarray) -> np.ndarray:
 
 
 def parity_of(reference, candidate, frames=FRAMES) -> Parity:
-    return compare(reference, candidate, frames, "images")
+    return compare(named(reference), named(candidate), frames, "images")
+
+
+def named(network):
+    return lambda frame: {"output": network(frame)}
 
 
 def test_equal_outputs_are_capped() -> None:
     parity = parity_of(identity, identity)
 
-    assert parity == Parity(frames=2, inputs="images", max_abs=0, snr_db=SNR_CAP_DB, top1_agreement=1)
+    assert parity == Parity(
+        frames=2,
+        inputs="images",
+        max_abs=0,
+        snr_db=SNR_CAP_DB,
+        outputs_snr_db={"output": SNR_CAP_DB},
+        top1_agreement=1,
+    )
 
 
 @pytest.mark.parametrize(("part", "decibels"), [(1.0, 0), (0.1, 20), (0.01, 40), (1e-4, 80)])
@@ -79,6 +90,44 @@ def test_no_bar_holds_against_what_is_not_finite(wrong: float, whose: str, frame
         require_snr(parity, bar, "stage")
 
 
+@pytest.mark.parametrize("worst", ["boxes", "scores"])
+def test_of_several_outputs_the_worst_counts_and_is_named(worst: str) -> None:
+    def reference(frame: np.ndarray) -> dict[str, np.ndarray]:
+        return {"boxes": 1000 * frame, "scores": frame}
+
+    def candidate(frame: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: array * (1.1 if name == worst else 1.001) for name, array in reference(frame).items()}
+
+    parity = compare(reference, candidate, FRAMES, "images", classes=False)
+
+    assert parity.snr_db == pytest.approx(20, abs=1e-3)
+    assert parity.outputs_snr_db == pytest.approx({"boxes": 60, "scores": 60} | {worst: 20}, abs=1e-3)
+    assert parity.max_abs == pytest.approx(300 if worst == "boxes" else 3, rel=1e-3)
+    assert parity.top1_agreement is None
+    with pytest.raises(GateMissed, match=f"output {worst} is 20.0 dB"):
+        require_snr(parity, 30, "stage")
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_output_that_is_not_a_number_is_the_worst(place: int) -> None:
+    def reference(frame: np.ndarray) -> dict[str, np.ndarray]:
+        return {"0": frame, "1": frame}
+
+    def candidate(frame: np.ndarray) -> dict[str, np.ndarray]:
+        return {**reference(frame), str(place): frame * np.nan}
+
+    parity = compare(reference, candidate, FRAMES, "images", classes=False)
+
+    with pytest.raises(GateMissed, match=f"output {place} is nan dB"):
+        require_snr(parity, -1e9, "stage")
+
+
+@pytest.mark.parametrize("names", [(), ("output", "more"), ("other",)])
+def test_outputs_of_other_names_are_refused(names: tuple[str, ...]) -> None:
+    with pytest.raises(GateMissed, match=r"the outputs are .*, and its parent's output"):
+        compare(named(identity), lambda frame: dict.fromkeys(names, frame), FRAMES, "images")
+
+
 def test_having_compared_nothing_passes_no_bar() -> None:
     parity = parity_of(identity, identity, frames=[])
 
@@ -95,7 +144,9 @@ def test_an_output_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_a_bar_is_met_by_what_equals_it_and_missed_with_figures() -> None:
-    parity = Parity(frames=8, inputs="synthetic", max_abs=0.25, snr_db=30, top1_agreement=1)
+    parity = Parity(
+        frames=8, inputs="synthetic", max_abs=0.25, snr_db=30, outputs_snr_db={"output": 30}, top1_agreement=1
+    )
     require_snr(parity, 30, "fp16")
 
     with pytest.raises(GateMissed, match=r"fp16: .* 30\.0 dB .* over 8 frames, .* 0\.25; at least 31 dB"):
