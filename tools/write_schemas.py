@@ -15,6 +15,7 @@ from edgecnn.core.device import DeviceProfile
 from edgecnn.core.recipe import Recipe
 from edgecnn.deploy.bundle import BundleManifest
 from edgecnn.profiling.records import Profile
+from edgecnn.runtime.events import Event
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMAS: dict[str, type[BaseModel]] = {
@@ -22,6 +23,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "devices/device.schema.json": DeviceProfile,
     "docs/schemas/bundle.schema.json": BundleManifest,
     "docs/schemas/profile.schema.json": Profile,
+    "docs/schemas/event.schema.json": Event,
 }
 
 

@@ -21,10 +21,11 @@ from edgecnn.build.sources import image_size, open_pictures, resolve_labels
 from edgecnn.build.store import Store
 from edgecnn.build.work import Work, open_work
 from edgecnn.core.artifact import Accuracy, Artifact
-from edgecnn.core.classifier import Classifier, Scores
+from edgecnn.core.classifier import Scores
 from edgecnn.core.frame import Image
 from edgecnn.core.progress import Progress
 from edgecnn.core.recipe import Recipe, is_onnx
+from edgecnn.core.usage import Usage
 from edgecnn.core.verdict import Verdict
 from edgecnn.deploy.bundle import BundleManifest, StageRecord, Target, require_bundle_path, write_bundle
 from edgecnn.errors import GateMissed, InputError
@@ -99,7 +100,7 @@ def convert(
         notes=tuple(work.notes),
         files={},
     )
-    results = [_timed(work, result, manifest.classifier, list(golden.values())) for result in results]
+    results = [_timed(work, result, manifest.usage, list(golden.values())) for result in results]
     report = render_conversion(conversion_page(manifest, results))
     bundle = write_bundle(out, last.path, golden, _golden_outputs(work, last, golden), manifest, report)
     return Conversion(bundle, tuple(results))
@@ -232,13 +233,13 @@ def _golden_outputs(work: Work, model: Artifact, golden: dict[str, Image]) -> li
     return [network(preprocess(image, work.recipe.preprocess)) for image in golden.values()]
 
 
-def _timed(work: Work, result: StageResult, classifier: Classifier, frames: list[Image]) -> StageResult:
+def _timed(work: Work, result: StageResult, usage: Usage, frames: list[Image]) -> StageResult:
     """Add this machine's latency to a stage that ONNX Runtime can run."""
     if result.artifact.manifest.kind != "onnx":
         return result
     work.progress.note(f"time {result.artifact.manifest.stage}")
     session = OrtSession(result.artifact.path)
-    timing = time_frames(session, classifier, frames, _TIMING_S)
+    timing = time_frames(session, usage, frames, _TIMING_S)
     session.close()
     totals = [sum(times) for times in zip(*timing.samples_ns.values(), strict=True)]
     return replace(result, p50_ms=milliseconds(totals, 50), p99_ms=milliseconds(totals, 99))

@@ -45,7 +45,7 @@ def command(
         target=manifest.target.device,
         session=session,
         threads=threads,
-        classifier=manifest.classifier,
+        usage=manifest.usage,
         frames=loaded.golden_frames(),
         seconds=seconds,
     )

@@ -37,7 +37,7 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document at the end.")] = False,
 ) -> None:
-    """Classify what a camera or a video shows, until it ends or Ctrl-C.
+    """Name what a camera or a video shows, or find the objects in it, until it ends or Ctrl-C.
 
     Example: edgecnn run build/digits --source synthetic://640x480@30 --duration 5
     """
@@ -76,7 +76,7 @@ def command(
         result = run_pipeline(
             frames,
             session,
-            manifest.classifier,
+            manifest.usage,
             sinks,
             stop,
             max_frames=max_frames,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from edgecnn.core.detector import Kind
 from edgecnn.core.documents import load_document
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.resources import shipped_folder, shipped_names
 from edgecnn.errors import InputError
 
 Precision = Literal["fp32", "fp16", "int8", "auto"]
+Task = Literal["classification", "detection"]
 _NAMED_WEIGHTS = ("default", "random")
+_NAMED_LABELS = ("imagenet-1k", "coco-80")
 _NAMED_NETWORKS = ("zoo", "torchvision", "timm")
 
 
@@ -40,13 +43,60 @@ class ModelPart(_Part):
 
 
 class DataPart(_Part):
-    """Pictures: a folder (of classes, or flat), a CSV file with columns path and label, or sklearn:digits."""
+    """Pictures: a folder (of classes, or flat), a CSV file with columns path and label, or sklearn:digits.
+
+    For detectors labels are boxes: a COCO JSON file, a folder with images/ and labels/ (YOLO) or its data.yaml, or a
+    folder with Annotations/ and JPEGImages/ (Pascal VOC) or one of its ImageSets/Main/*.txt.
+    """
 
     train: str | None = None
     calibration: str | None = Field(
         default=None, description="pictures that set the INT8 ranges; never those of evaluation"
     )
     evaluation: str | None = Field(default=None, description="labelled pictures that accuracy is measured on")
+
+
+class LayoutPart(_Part):
+    """What a detector's outputs mean, where their shapes and values do not show it. What is left out is found out."""
+
+    kind: Kind | None = None
+    boxes: str | None = Field(default=None, description="name of the output with the boxes, or with all")
+    scores: str | None = Field(default=None, description="name of the output with the scores, for kind: boxes_scores")
+    classes: int | None = Field(default=None, gt=0)
+    activation: Literal["none", "sigmoid", "softmax"] | None = Field(
+        default=None, description="what must still be applied to objectness and classes"
+    )
+    strides: tuple[int, ...] | None = Field(default=None, description="of the grids, in their order, for kind: yolox")
+    box_format: Literal["xyxy", "cxcywh"] | None = Field(default=None, description="for kind: boxes_scores")
+    box_unit: Literal["pixels", "relative"] | None = Field(default=None, description="for kind: boxes_scores")
+    background: Literal["first", "last"] | None = Field(
+        default=None, description="which column of the scores is no class; null: none is"
+    )
+
+    def stated(self) -> dict[str, Any]:
+        """What was written down."""
+        return self.model_dump(exclude_unset=True)
+
+
+class DetectionPart(_Part):
+    """For task: detection: which boxes are shown, and what the outputs mean."""
+
+    score_threshold: float = Field(
+        default=0.3,
+        gt=0,
+        lt=1,
+        description="boxes with a lower score are not shown; stated for FP32, and fitted anew for other precisions so "
+        "that as many of the boxes shown are right",
+    )
+    iou_threshold: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="of two boxes that overlap by more, the lower score's is dropped; 1 keeps all",
+    )
+    max_detections: int = Field(default=100, gt=0, description="boxes kept of one frame, at most")
+    class_agnostic: bool = Field(default=False, description="whether a box also drops those of other classes")
+    layout: LayoutPart = LayoutPart()
 
 
 class AugmentPart(_Part):
@@ -83,12 +133,27 @@ class QuantizePart(_Part):
 class GatePart(_Part):
     """Bars that a conversion must meet."""
 
-    max_drop: float = Field(default=1.0, ge=0, description="top-1 lost against FP32, at most, in percentage points")
+    max_drop: float = Field(
+        default=1.0,
+        ge=0,
+        description="accuracy lost against FP32, at most, in percentage points: top-1, or a detector's mAP",
+    )
+    min_map_kept: float | None = Field(
+        default=0.99,
+        ge=0,
+        le=1,
+        description="part of FP32's mAP (IoU 0.50 to 0.95) that a detector keeps, at least: over all objects, and over "
+        "small, medium and large ones alone where there are 30 or more; null: only max_drop counts",
+    )
     min_agreement: float = Field(
         default=0.9,
         ge=0,
         le=1,
-        description="part of the pictures on which FP32 and the result name the same class, at least",
+        description="part of the pictures on which FP32 and the result name the same class, at least; for a detector "
+        "without labels, part of the boxes that both have (same class, IoU 0.9)",
+    )
+    check_preprocess: bool = Field(
+        default=True, description="refuse a preprocessing that another does clearly better than, on labelled pictures"
     )
 
 
@@ -104,22 +169,28 @@ class Recipe(_Part):
     schema_version: Literal[1] = 1
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     description: str = ""
-    task: Literal["classification"] = "classification"
+    task: Task = "classification"
     model: ModelPart
     preprocess: Preprocess
     labels: str | tuple[str, ...] | None = Field(
-        default=None, description="imagenet-1k, a text file with a name a line, or the names; else the numbers from 0"
+        default=None,
+        description="imagenet-1k, coco-80, a text file with a name a line, or the names; else the numbers from 0",
     )
     data: DataPart = DataPart()
     train: TrainPart | None = None
     quantize: QuantizePart = QuantizePart()
     gates: GatePart = GatePart()
+    detection: DetectionPart = DetectionPart()
     target: TargetPart = TargetPart()
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.train is not None and self.model.weights is not None:
             raise ValueError("train and model.weights exclude each other")
+        if self.task == "detection" and self.train is not None:
+            raise ValueError("detectors are converted, not trained: no train goes with task: detection")
+        if self.task != "detection" and "detection" in self.model_fields_set:
+            raise ValueError("detection goes with task: detection")
         if is_onnx(self.model.source) and (self.train or self.model.weights is not None or self.model.arguments):
             raise ValueError("an ONNX file has its weights: no train, model.weights or model.arguments goes with it")
         return self
@@ -171,6 +242,6 @@ def _with_paths_from(recipe: Recipe, folder: Path) -> Recipe:
         update={name: anchored(getattr(recipe.data, name)) for name in type(recipe.data).model_fields}
     )
     labels = recipe.labels
-    if isinstance(labels, str) and labels != "imagenet-1k":
+    if isinstance(labels, str) and labels not in _NAMED_LABELS:
         labels = anchored(labels)
     return recipe.model_copy(update={"model": model, "data": data, "labels": labels})

@@ -14,15 +14,17 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from edgecnn.core.artifact import Accuracy, Manifest
+from edgecnn.core.artifact import Accuracy, DetectionAccuracy, Manifest
 from edgecnn.core.classifier import Classifier, Scores
+from edgecnn.core.detector import Detector, Layout
 from edgecnn.core.files import hash_file, install_directory, partial_name, write_text
 from edgecnn.core.frame import Image
 from edgecnn.core.preprocess import Preprocess
-from edgecnn.core.recipe import GatePart
+from edgecnn.core.recipe import GatePart, Task
 from edgecnn.core.tensors import TensorSpec
+from edgecnn.core.usage import Usage
 from edgecnn.core.verdict import Verdict
 from edgecnn.errors import EnvironmentMissing, InputError
 from edgecnn.vision.images import read_image
@@ -50,7 +52,20 @@ class StageRecord(_Part):
     """One step of the lineage, with its figures."""
 
     manifest: Manifest
-    accuracy: Accuracy | None = None
+    accuracy: Accuracy | DetectionAccuracy | None = None
+
+
+class DetectorPart(_Part):
+    """How a detector is used, beside its preprocessing and labels."""
+
+    layout: Layout
+    score_threshold: float = Field(description="boxes with a lower score are not shown")
+    stated_threshold: float = Field(
+        description="the recipe's, for FP32; score_threshold differs where it was fitted to another precision"
+    )
+    iou_threshold: float = Field(description="of two boxes that overlap by more, the one with the lower score goes")
+    max_detections: int
+    class_agnostic: bool = Field(description="whether a box also drops those of other classes")
 
 
 class BundleManifest(_Part):
@@ -64,14 +79,15 @@ class BundleManifest(_Part):
     schema_version: Literal[1] = 1
     kind: Literal["bundle"] = "bundle"
     name: str
-    task: Literal["classification"]
+    task: Task
     precision: Literal["fp32", "fp16", "int8"]
     target: Target
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     preprocess: Preprocess
     preprocess_assumed: bool = Field(description="true where nobody stated the preprocessing and ImageNet's was taken")
-    scores: Scores = Field(description="what the network's output is")
+    scores: Scores | None = Field(default=None, description="what a classifier's output is")
+    detector: DetectorPart | None = Field(default=None, description="how a detector is used")
     labels: tuple[str, ...]
     stages: tuple[StageRecord, ...]
     verdict: Verdict | None
@@ -80,10 +96,29 @@ class BundleManifest(_Part):
     notes: tuple[str, ...] = Field(description="what was decided on the way, such as FP16 where INT8 missed its bar")
     files: dict[str, str]
 
+    @model_validator(mode="after")
+    def _consistent(self) -> BundleManifest:
+        present = {"classification": self.scores is not None, "detection": self.detector is not None}
+        if [task for task, there in present.items() if there] != [self.task]:
+            raise ValueError("scores goes with task classification, detector with task detection, and nothing else")
+        return self
+
     @property
-    def classifier(self) -> Classifier:
+    def usage(self) -> Usage:
         """How the network is used."""
-        return Classifier(self.preprocess, self.labels, self.scores)
+        if self.detector is None:
+            assert self.scores is not None  # the validator saw to it
+            return Classifier(self.preprocess, self.labels, self.scores)
+        part = self.detector
+        return Detector(
+            self.preprocess,
+            self.labels,
+            part.layout,
+            part.score_threshold,
+            part.iou_threshold,
+            part.max_detections,
+            part.class_agnostic,
+        )
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy.typing as npt
-
-from edgecnn.backends.session import Session
-from edgecnn.core.classifier import Classifier
+from edgecnn.backends.session import Arrays, Session
 from edgecnn.core.frame import Image
 from edgecnn.core.percentiles import nearest_rank
+from edgecnn.core.usage import Usage
 from edgecnn.profiling.bench import Timing, time_steps
 from edgecnn.profiling.environment import read_environment, warnings_for
 from edgecnn.profiling.layers import time_layers
 from edgecnn.profiling.records import Profile
-from edgecnn.vision.decode import decode_classification
 from edgecnn.vision.preprocess import preprocess
+from edgecnn.vision.results import decode_result
 
 
 def measure(
@@ -29,11 +26,11 @@ def measure(
     target: str,
     session: Session,
     threads: int,
-    classifier: Classifier,
+    usage: Usage,
     frames: Sequence[Image],
     seconds: float,
 ) -> Profile:
-    """Time the whole way of a frame, from the decoded picture in memory to the named class.
+    """Time the whole way of a frame, from the decoded picture in memory to the named class or the boxes.
 
     Args:
         name: The bundle's.
@@ -43,14 +40,14 @@ def measure(
         target: The device that it was made for.
         session: What runs it.
         threads: That the session was opened with; 0: the backend's choice.
-        classifier: How it is used.
+        usage: How the network is used.
         frames: Pictures, used in turn.
         seconds: How long to sample.
     """
     environment = read_environment()
-    timing = time_frames(session, classifier, frames, seconds)
+    timing = time_frames(session, usage, frames, seconds)
     totals = [sum(times) for times in zip(*timing.samples_ns.values(), strict=True)]
-    example = preprocess(frames[0], classifier.preprocess)
+    example = preprocess(frames[0], usage.preprocess)
     return Profile(
         bundle=name,
         model_sha256=model_sha256,
@@ -68,22 +65,24 @@ def measure(
     )
 
 
-def time_frames(session: Session, classifier: Classifier, frames: Sequence[Image], seconds: float) -> Timing:
+def time_frames(session: Session, usage: Usage, frames: Sequence[Image], seconds: float) -> Timing:
     """Times of preprocessing, inference and decoding, frame by frame; see ``measure``."""
-    input_name, output_name = session.inputs[0].name, session.outputs[0].name
-    state: dict[str, npt.NDArray[Any]] = {}
-    turn = 0
+    input_name = session.inputs[0].name
+    feeds: Arrays = {}
+    outputs: Arrays = {}
+    turn = -1
 
     def run_preprocess() -> None:
         nonlocal turn
-        state["input"] = preprocess(frames[turn % len(frames)], classifier.preprocess)
         turn += 1
+        feeds[input_name] = preprocess(frames[turn % len(frames)], usage.preprocess)
 
     def run_inference() -> None:
-        state["output"] = session.run({input_name: state["input"]})[output_name]
+        outputs.update(session.run(feeds))
 
     def run_decode() -> None:
-        decode_classification(state["output"], classifier)
+        height, width = frames[turn % len(frames)].shape[:2]
+        decode_result(outputs, usage, (height, width))
 
     return time_steps({"preprocess": run_preprocess, "infer": run_inference, "decode": run_decode}, seconds)
 

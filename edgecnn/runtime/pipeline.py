@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field
 
 from edgecnn.backends.session import Session
-from edgecnn.core.classifier import Classifier
 from edgecnn.core.percentiles import DurationHistogram, Percentiles
+from edgecnn.core.usage import Usage
 from edgecnn.errors import EdgecnnError
 from edgecnn.runtime.buffer import FrameBuffer
 from edgecnn.runtime.sinks.base import Sink
 from edgecnn.runtime.sources.base import FrameSource
-from edgecnn.vision.decode import decode_classification
 from edgecnn.vision.preprocess import preprocess
+from edgecnn.vision.results import decode_result
 
 _POLL_S = 0.1
 # A source that hangs in a driver cannot be joined; it is left behind as a daemon after this.
@@ -56,7 +56,7 @@ class RunResult:
 def run_pipeline(
     source: FrameSource,
     session: Session,
-    classifier: Classifier,
+    usage: Usage,
     sinks: Sequence[Sink],
     stop: threading.Event,
     *,
@@ -70,7 +70,7 @@ def run_pipeline(
     Args:
         source: Open; captured from in a thread of its own.
         session: Runs in the calling thread.
-        classifier: How it is used.
+        usage: How the network is used.
         sinks: Get every result, in the calling thread; the caller closes them.
         stop: Ends the run when set.
         max_frames: Process so many at most.
@@ -82,7 +82,7 @@ def run_pipeline(
     times = {name: DurationHistogram() for name in ("preprocess", "infer", "decode", "sinks")}
     age = DurationHistogram()
     processed = 0
-    input_name, output_name = session.inputs[0].name, session.outputs[0].name
+    input_name = session.inputs[0].name
     source_ended = False
     begin = time.monotonic()
     capture.start()
@@ -96,11 +96,11 @@ def run_pipeline(
             if frame is None:
                 continue
             taken = time.monotonic_ns()
-            network_input = preprocess(frame.image, classifier.preprocess)
+            network_input = preprocess(frame.image, usage.preprocess)
             prepared = time.monotonic_ns()
-            output = session.run({input_name: network_input})[output_name]
+            outputs = session.run({input_name: network_input})
             inferred = time.monotonic_ns()
-            result = decode_classification(output, classifier)
+            result = decode_result(outputs, usage, (frame.image.shape[0], frame.image.shape[1]))
             decoded = time.monotonic_ns()
             for sink in sinks:
                 sink.write(frame, result, decoded - frame.captured_ns)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import time
 from pathlib import Path
 
-from edgecnn.core.frame import Classification, Frame
+from edgecnn.core.frame import Frame
+from edgecnn.core.usage import Result
+from edgecnn.runtime.events import event_of
 
 
 class JsonLinesSink:
-    """Appends a line for each frame to a file, readable at once: ``tail -f`` follows it.
+    """Appends an event of ``edgecnn.runtime.events`` for each frame to a file, which ``tail -f`` can follow.
 
-    ``{"frame": 12, "time": 17640000.123, "age_ms": 3.2, "classes": [{"class": 7, "label": "x", "probability": 1.0}]}``;
-    ``time`` is the frame's arrival in seconds since 1970 (UTC).
+    ``{"frame": 12, "time": 17640000.123, "age_ms": 3.2, "classes": [{"class": 7, "label": "x", "probability": 1.0}]}``
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,27 +24,14 @@ class JsonLinesSink:
             self._stream.write("\n")
         self._epoch_ns = time.time_ns() - time.monotonic_ns()
 
-    def write(self, frame: Frame, result: Classification, age_ns: int) -> None:
+    def write(self, frame: Frame, result: Result, age_ns: int) -> None:
         """See ``Sink.write``."""
-        event = {
-            "frame": frame.index,
-            "time": round((self._epoch_ns + frame.captured_ns) / 1e9, 3),
-            "age_ms": round(age_ns / 1e6, 3),
-            "classes": [
-                {"class": number, "label": label, "probability": _rounded(probability)}
-                for number, label, probability in zip(result.classes, result.labels, result.probabilities, strict=True)
-            ],
-        }
-        self._stream.write(json.dumps(event, ensure_ascii=False) + "\n")
+        event = event_of(frame.index, self._epoch_ns + frame.captured_ns, age_ns, result)
+        self._stream.write(event.model_dump_json(by_alias=True) + "\n")
 
     def close(self) -> None:
         """See ``Sink.close``."""
         self._stream.close()
-
-
-def _rounded(probability: float) -> float | None:
-    """Four digits; None for what JSON cannot hold: the NaN of a network whose numbers overflowed."""
-    return round(probability, 4) if math.isfinite(probability) else None
 
 
 def _ends_within_a_line(path: Path) -> bool:

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 
 from edgecnn.core.files import partial_name
-from edgecnn.core.frame import Classification, Frame, Image
+from edgecnn.core.frame import Frame, Image
+from edgecnn.core.usage import Result
 from edgecnn.errors import EnvironmentMissing, InputError
-from edgecnn.vision.draw import draw_classification
+from edgecnn.vision.results import draw_result
 
 _DEFAULT_FPS = 30.0
 
@@ -41,9 +42,9 @@ class VideoSink:
         self._written = 0
         self._last: Image | None = None
 
-    def write(self, frame: Frame, result: Classification, age_ns: int) -> None:
+    def write(self, frame: Frame, result: Result, age_ns: int) -> None:
         """See ``Sink.write``; a frame of another size than the first is scaled to it."""
-        canvas = draw_classification(frame.image, result, f"frame {frame.index}  age {age_ns / 1e6:.1f} ms")
+        canvas = draw_result(frame.image, result, f"frame {frame.index}  age {age_ns / 1e6:.1f} ms")
         if self._writer is None:
             self._size = (canvas.shape[1], canvas.shape[0])
             self._begin_ns = frame.captured_ns

@@ -20,6 +20,7 @@ import pytest
 
 from edgecnn.backends.ort import OrtSession
 from edgecnn.core import files
+from edgecnn.core.classifier import Classifier
 from edgecnn.deploy.bundle import Bundle, is_bundle, load_bundle, require_bundle_path
 from edgecnn.errors import EnvironmentMissing, InputError
 from edgecnn.vision.preprocess import preprocess
@@ -64,7 +65,7 @@ def test_what_is_written_is_loaded(written: Path, model: Path) -> None:
         "golden/expected.npz",
     }
     assert set(loaded.manifest.files) == names_in(written) - {"manifest.json", "report.html"}
-    assert loaded.manifest.classifier.labels == ("red", "green", "blue")
+    assert loaded.manifest.usage == Classifier(loaded.manifest.preprocess, ("red", "green", "blue"), "logits")
 
 
 def test_golden_outputs_are_those_of_the_network(tmp_path: Path, write: Write, averaging_model: Path) -> None:

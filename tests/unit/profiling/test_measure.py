@@ -28,7 +28,7 @@ def profile_of_session(session: Any, model: Path, frames: list[np.ndarray]) -> P
         target="orin-nano-8gb",
         session=session,
         threads=1,
-        classifier=CLASSIFIER,
+        usage=CLASSIFIER,
         frames=frames,
         seconds=0.0,
     )
