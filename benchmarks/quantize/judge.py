@@ -1,7 +1,7 @@
 """The one evaluator: what a quantized graph says, taken at its word.
 
-ONNX Runtime runs it on the CPU with graph optimizations disabled. Its optimizer would otherwise quantize float weights
-that stand behind Q/DQ nodes anew and fuse what a target's compiler may not, and so change what the graph says.
+ONNX Runtime runs it on the CPU with graph optimizations disabled: its optimizer fuses and requantizes for its own
+kernels, which a target's compiler may not do, and a file is judged here for what is written in it.
 """
 
 from __future__ import annotations
@@ -92,11 +92,10 @@ def classifier_judge(fp32: Path, case: Case, split: Split, cache: Path) -> tuple
     return lambda path: judged(outputs(path)), judged(expected)
 
 
-def detector_judge(fp32: Path, case: Case, split: Split, data: Path) -> tuple[Judge, Judgement]:
+def detector_judge(fp32: Path, case: Case, split: Split) -> tuple[Judge, Judgement]:
     """The judge of a detector, and what it says of FP32 itself."""
-    assert case.labels is not None
-    names = tuple(Path(case.labels.format(data=data)).read_text(encoding="utf-8").split("\n"))
-    labels = tuple(name.strip() for name in names if name.strip())
+    labels = split.names
+    assert labels is not None
     truth = open_detection_set(str(split.truth)).labelled_for(labels)
 
     def found_by(path: Path) -> tuple[Detections, ...]:

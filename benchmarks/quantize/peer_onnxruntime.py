@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import onnx
+from onnx import version_converter
 from onnxruntime import InferenceSession
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -20,6 +22,10 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+# DequantizeLinear knows a scale per channel from here on; what is written for an older opset does not load.
+PER_CHANNEL_OPSET = 13
+# With the 128 bins and 128 levels that quantize_static gives it and no option changes, the search of "entropy" has one
+# candidate, the whole range: its files are those of "minmax".
 METHODS = {
     "minmax": CalibrationMethod.MinMax,
     "entropy": CalibrationMethod.Entropy,
@@ -62,8 +68,13 @@ def main() -> None:
     else:
         form = {"activation_type": QuantType.QUInt8}  # all else is the default
     with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
-        quant_pre_process(chosen.fp32, prepared)
+        source, prepared = Path(folder) / "source.onnx", Path(folder) / "prepared.onnx"
+        model = onnx.load(chosen.fp32)
+        opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+        if opset < PER_CHANNEL_OPSET:
+            model = version_converter.convert_version(model, PER_CHANNEL_OPSET)
+        onnx.save(model, source)
+        quant_pre_process(source, prepared)
         quantize_static(
             prepared,
             chosen.int8,

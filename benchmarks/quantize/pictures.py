@@ -27,6 +27,7 @@ class Split:
         labels: The class number of each of ``judged``; None for boxes, which are in ``truth``.
         calibration_source: The calibration pictures as ``edgecnn convert --calib`` takes them.
         truth: The judged pictures with their labels, as ``edgecnn convert --data`` takes them.
+        names: The classes' names, for boxes.
         description: In words.
     """
 
@@ -35,6 +36,7 @@ class Split:
     labels: tuple[int, ...] | None
     calibration_source: Path
     truth: Path
+    names: tuple[str, ...] | None
     description: str
 
 
@@ -53,6 +55,7 @@ def split_imagenet(data: Path, work: Path) -> Split:
         labels=tuple(label for _, label in judged),
         calibration_source=calibration,
         truth=truth,
+        names=None,
         description="ImageNet samples: 200 calibrate, 800 judge",
     )
 
@@ -76,6 +79,7 @@ def split_coco(data: Path, work: Path) -> Split:
         labels=None,
         calibration_source=calibration,
         truth=truth,
+        names=tuple(entry["name"] for entry in sorted(document["categories"], key=lambda entry: entry["id"])),
         description=f"coco128: {len(paths[::2])} pictures calibrate, {len(paths[1::2])} judge",
     )
 

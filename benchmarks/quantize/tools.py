@@ -26,7 +26,6 @@ class Job:
         split: The pictures.
         folder: Where the tool may write.
         bench: Where the environments of the peers are.
-        data: The data's folder.
         x86_device: The device of edgecnn whose scheme is ONNX Runtime's on x86.
     """
 
@@ -36,7 +35,6 @@ class Job:
     split: Split
     folder: Path
     bench: Path
-    data: Path
     x86_device: str
 
 
@@ -79,7 +77,7 @@ def _peer(environment: str, script: str, *choices: str) -> Callable[[Job], tuple
 def _edgecnn(precision: str, scheme: str) -> Callable[[Job], tuple[list[str], Path]]:
     def command(job: Job) -> tuple[list[str], Path]:
         recipe, out = job.folder / "recipe.yaml", job.folder / "bundle"
-        write_recipe(recipe, job.case, {"source": str(job.fp32.resolve())}, precision, job.data)
+        write_recipe(recipe, job.case, {"source": str(job.fp32.resolve())}, precision, job.split.names)
         words = [sys.executable, "-m", "edgecnn", "convert", str(recipe), "--out", str(out), "--json"]
         words += ["--calib", str(job.split.calibration_source)]
         if precision == "auto":
