@@ -45,13 +45,15 @@ class Session(Protocol):
         ...
 
 
-def open_session(model: Path, backend: BackendName = "auto", *, threads: int = 0) -> Session:
+def open_session(model: Path, backend: BackendName = "auto", *, threads: int = 0, optimize: bool = True) -> Session:
     """Load an ONNX file into a backend.
 
     Args:
         model: The file.
         backend: ``auto`` takes TensorRT where its package and a GPU are present, else ONNX Runtime.
         threads: For ONNX Runtime; 0 leaves the choice to it.
+        optimize: Whether ONNX Runtime may rewrite the graph. It then quantizes float weights behind Q/DQ by itself, which
+            is not what the graph says: do without where one with Q/DQ is judged.
 
     Raises:
         InputError: The model cannot be loaded.
@@ -68,7 +70,7 @@ def open_session(model: Path, backend: BackendName = "auto", *, threads: int = 0
         return TensorRtSession(model)
     from edgecnn.backends.ort import OrtSession
 
-    return OrtSession(model, threads=threads)
+    return OrtSession(model, threads=threads, optimize=optimize)
 
 
 def tensorrt_is_usable() -> bool:

@@ -2,48 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from edgecnn.backends.ort import OrtSession
-from edgecnn.backends.preflight import preflight_is_installed
 from edgecnn.build import stages
-from edgecnn.build.check import check_model
-from edgecnn.build.frames import ort_network
-from edgecnn.build.gates import require_kept
+from edgecnn.build.detectors import classes_of, find_detector
+from edgecnn.build.gates import require_boxes_kept, require_kept
+from edgecnn.build.judging import judged
+from edgecnn.build.labels import resolve_labels
 from edgecnn.build.page import conversion_page
+from edgecnn.build.proof import check_result, golden_frames, golden_outputs, timed
 from edgecnn.build.results import Conversion, StageResult
-from edgecnn.build.sources import image_size, open_pictures, resolve_labels
+from edgecnn.build.sources import image_size, open_pictures
 from edgecnn.build.store import Store
+from edgecnn.build.suspect import require_preprocess
 from edgecnn.build.work import Work, open_work
-from edgecnn.core.artifact import Accuracy, Artifact
-from edgecnn.core.classifier import Scores
-from edgecnn.core.frame import Image
+from edgecnn.core.artifact import Artifact, DetectionAccuracy
+from edgecnn.core.classifier import Classifier, Scores
+from edgecnn.core.detector import Detector
 from edgecnn.core.progress import Progress
 from edgecnn.core.recipe import Recipe, is_onnx
-from edgecnn.core.usage import Usage
-from edgecnn.core.verdict import Verdict
-from edgecnn.deploy.bundle import BundleManifest, StageRecord, Target, require_bundle_path, write_bundle
+from edgecnn.deploy.bundle import BundleManifest, DetectorPart, StageRecord, Target, require_bundle_path, write_bundle
 from edgecnn.errors import GateMissed, InputError
-from edgecnn.evaluate.accuracy import accuracy_of
-from edgecnn.evaluate.parity import Array
+from edgecnn.graph.detection_outputs import DECODED
 from edgecnn.graph.model import ends_in_softmax, load_model
-from edgecnn.profiling.measure import milliseconds, time_frames
 from edgecnn.profiling.report.convert_page import render_conversion
 from edgecnn.quantize.schemes import tensorrt_scheme
-from edgecnn.vision.images import read_image
-from edgecnn.vision.preprocess import preprocess
-
-_GOLDEN = 4
-_TIMING_S = 0.5
+from edgecnn.vision.detection_set import DetectionSet
+from edgecnn.vision.images import ImageSet
 
 
 def convert(
-    recipe: Recipe, out: Path, store: Store, progress: Progress, *, preprocess_assumed: bool = False
+    recipe: Recipe,
+    out: Path,
+    store: Store,
+    progress: Progress,
+    *,
+    preprocess_assumed: bool = False,
+    needs_labels: bool = False,
 ) -> Conversion:
     """Run every stage that the recipe needs and write the bundle.
 
@@ -55,29 +52,25 @@ def convert(
         store: Where stages keep their results.
         progress: Who is told.
         preprocess_assumed: Whether nobody stated the preprocessing.
+        needs_labels: Whether something was asked for that only labelled pictures can answer.
 
     Raises:
         InputError: Something in the recipe or its data is wrong.
         GateMissed: A stage missed its bar; nothing is written.
     """
     require_bundle_path(out)
-    work = open_work(recipe, store, progress)
-    results = _to_folded(work)
-    folded = results[-1].artifact
-    classes = _classes(folded)
-    labels = resolve_labels(recipe, classes)
+    work = open_work(recipe, store, progress, needs_labels=needs_labels)
+    made = _to_folded(work)
     if not work.labelled and recipe.quantize.precision != "fp32":
         work.notes.append("no labelled pictures: the precision was judged by agreement with FP32, not by accuracy")
-    scores: Scores = "probabilities" if ends_in_softmax(load_model(folded.path)) else "logits"
-    if work.evaluation is not None and work.labelled:
-        work.evaluation = work.evaluation.labelled_for(labels)
-    results = [replace(result, accuracy=_accuracy(work, result.artifact, folded)) for result in results]
-    final, precision = _to_precision(work, results)
+    results = _as_detector(work, made) if recipe.task == "detection" else _as_classifier(work, made)
+    final, precision = _to_precision(work, results[-1])
     if final is not None:
         results.append(final)
-    last = results[-1].artifact
-    verdict = _check(work, last)
-    golden = _golden_frames(work)
+    last, usage = results[-1].artifact, results[-1].usage
+    assert usage is not None
+    verdict = check_result(work, last)
+    golden = golden_frames(work)
     manifest = BundleManifest(
         name=recipe.name,
         task=recipe.task,
@@ -91,8 +84,9 @@ def convert(
         outputs=last.manifest.outputs,
         preprocess=recipe.preprocess,
         preprocess_assumed=preprocess_assumed,
-        scores=scores,
-        labels=labels,
+        scores=usage.scores if isinstance(usage, Classifier) else None,
+        detector=_detector_part(usage, recipe) if isinstance(usage, Detector) else None,
+        labels=usage.labels,
         stages=tuple(StageRecord(manifest=result.artifact.manifest, accuracy=result.accuracy) for result in results),
         verdict=verdict,
         not_checked="" if verdict is not None else "the extra preflight is not installed",
@@ -100,9 +94,9 @@ def convert(
         notes=tuple(work.notes),
         files={},
     )
-    results = [_timed(work, result, manifest.usage, list(golden.values())) for result in results]
+    results = [timed(work, result, list(golden.values())) for result in results]
     report = render_conversion(conversion_page(manifest, results))
-    bundle = write_bundle(out, last.path, golden, _golden_outputs(work, last, golden), manifest, report)
+    bundle = write_bundle(out, last.path, golden, golden_outputs(work, last, golden), manifest, report)
     return Conversion(bundle, tuple(results))
 
 
@@ -121,7 +115,7 @@ def train_only(recipe: Recipe, store: Store, progress: Progress) -> Artifact:
     return stages.train(recipe, images, store, progress)
 
 
-def _to_folded(work: Work) -> list[StageResult]:
+def _to_folded(work: Work) -> list[Artifact]:
     """From the recipe's model to a folded FP32 graph."""
     recipe = work.recipe
     made: list[Artifact] = []
@@ -147,12 +141,65 @@ def _to_folded(work: Work) -> list[StageResult]:
         source = exported.path
     work.progress.note("fold BatchNorm")
     made.append(stages.fold(source, work.frames, work.store))
-    return [StageResult(artifact) for artifact in made]
+    return made
 
 
-def _to_precision(work: Work, results: list[StageResult]) -> tuple[StageResult | None, Any]:
+def _as_classifier(work: Work, made: list[Artifact]) -> list[StageResult]:
+    """What the stages so far gave, each with its accuracy."""
+    recipe, folded = work.recipe, made[-1]
+    classes = classes_of(folded.manifest.outputs)
+    if classes is None:
+        found = "; ".join(str(spec) for spec in folded.manifest.outputs)
+        raise InputError(
+            f"model: one output of (batch, classes) with two classes or more is wanted, found {found}",
+            "for a detector write a recipe with task: detection",
+        )
+    labels = resolve_labels(recipe, classes)
+    scores: Scores = "probabilities" if ends_in_softmax(load_model(folded.path)) else "logits"
+    if work.labelled and isinstance(work.evaluation, ImageSet):
+        work.evaluation = work.evaluation.labelled_for(labels)
+        if recipe.gates.check_preprocess:
+            work.progress.note("check the preprocessing")
+            require_preprocess(folded, work.evaluation, recipe.preprocess, scores, work.store)
+    usage = Classifier(recipe.preprocess, labels, scores)
+    return [
+        judged(work, artifact, usage, folded) if artifact.manifest.kind == "onnx" else StageResult(artifact)
+        for artifact in made
+    ]
+
+
+def _as_detector(work: Work, made: list[Artifact]) -> list[StageResult]:
+    """What the stages so far gave, and the FP32 network with decoded outputs, which is what others are judged by."""
+    folded, truth = made[-1], work.evaluation
+    known = truth.classes if isinstance(truth, DetectionSet) else ()
+    detector, origin = find_detector(work.recipe, folded, known, work.frames)
+    work.notes += [origin] if origin else []
+    if isinstance(truth, DetectionSet):
+        work.evaluation = truth.labelled_for(detector.labels)
+    elif truth is None and work.recipe.quantize.precision != "fp32":
+        work.notes.append("no pictures at all: the precision was judged by the outputs on synthetic frames")
+    results = [StageResult(artifact, detector if artifact.manifest.kind == "onnx" else None) for artifact in made]
+    if detector.layout.kind == "end_to_end":
+        return [*results[:-1], judged(work, folded, detector, folded)]
+    work.progress.note("decode boxes in the graph")
+    decoded = stages.decode(folded, detector, work.frames, work.store)
+    layout = DECODED.model_copy(update={"classes": detector.layout.classes})
+    return [*results, judged(work, decoded, replace(detector, layout=layout), decoded)]
+
+
+def _detector_part(usage: Detector, recipe: Recipe) -> DetectorPart:
+    return DetectorPart(
+        layout=usage.layout,
+        score_threshold=usage.score_threshold,
+        stated_threshold=recipe.detection.score_threshold,
+        iou_threshold=usage.iou_threshold,
+        max_detections=usage.max_detections,
+        class_agnostic=usage.class_agnostic,
+    )
+
+
+def _to_precision(work: Work, folded: StageResult) -> tuple[StageResult | None, Any]:
     """The last stage: what the recipe's precision asks for, held against its gates."""
-    folded = results[-1]
     wanted = work.recipe.quantize.precision
     if wanted == "fp32":
         return None, "fp32"
@@ -166,80 +213,32 @@ def _to_precision(work: Work, results: list[StageResult]) -> tuple[StageResult |
             artifact = stages.quantize(
                 folded.artifact, work.recipe, work.calibration, scheme, work.frames, work.store, work.progress
             )
-            result = StageResult(artifact, _accuracy(work, artifact, folded.artifact))
-            require_kept(result.artifact, result.accuracy, folded.accuracy, work.recipe.gates)
-            return result, "int8"
+            return _kept(work, artifact, folded), "int8"
         except GateMissed as error:
             if wanted == "int8":
                 raise
             work.notes.append(f"auto: INT8 missed its bar, so FP16 ({error.message})")
     work.progress.note("cast to FP16")
-    artifact = stages.cast(folded.artifact, work.frames, work.store)
-    result = StageResult(artifact, _accuracy(work, artifact, folded.artifact))
-    require_kept(result.artifact, result.accuracy, folded.accuracy, work.recipe.gates)
-    return result, "fp16"
+    return _kept(work, stages.cast(folded.artifact, work.frames, work.store), folded), "fp16"
 
 
-def _accuracy(work: Work, artifact: Artifact, reference: Artifact) -> Accuracy | None:
-    if work.evaluation is None or artifact.manifest.kind != "onnx":
-        return None
-    spec = work.recipe.preprocess
-    found, expected = (
-        stages.predictions(model, work.evaluation, spec, work.store, work.progress) for model in (artifact, reference)
-    )
-    return accuracy_of(found, work.evaluation.labels if work.labelled else None, expected)
-
-
-def _classes(model: Artifact) -> int:
-    outputs = model.manifest.outputs
-    shape = outputs[0].shape
-    classes = shape[1] if len(shape) >= 2 else 0
-    if len(outputs) != 1 or not isinstance(classes, int) or classes < 2 or any(size != 1 for size in shape[2:]):
-        found = "; ".join(str(spec) for spec in outputs)
-        raise InputError(
-            f"model: one output of (batch, classes) with two classes or more is wanted, found {found}",
-            "only classifiers are converted so far",
-        )
-    return classes
-
-
-def _check(work: Work, artifact: Artifact) -> Verdict | None:
-    if not preflight_is_installed():
-        work.notes.append("not checked with NVIDIA's compiler: pip install 'edgecnn[preflight]'")
-        return None
-    work.progress.note(f"check for {work.device.title}")
-    verdict = check_model(artifact.path, work.device)
-    if not verdict.accepted:
-        first = next(finding for finding in verdict.findings if finding.severity == "error")
-        raise GateMissed(f"check for {work.device.title}: {first.node}: {first.message}", first.remedy)
-    return verdict
-
-
-def _golden_frames(work: Work) -> dict[str, Image]:
-    """A few pictures for the bundle; smooth noise where there are none."""
-    paths = work.frames.paths
-    if paths:
-        chosen = [paths[index * len(paths) // _GOLDEN] for index in range(_GOLDEN)]
-        images = [read_image(path) for path in chosen]
-    else:
-        generator = np.random.default_rng(0)
-        height, width = work.recipe.preprocess.size_hw
-        images = [generator.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(_GOLDEN)]
-    return {f"{index:03d}.png": image for index, image in enumerate(images)}
-
-
-def _golden_outputs(work: Work, model: Artifact, golden: dict[str, Image]) -> list[Mapping[str, Array]]:
-    network = ort_network(model.path)
-    return [network(preprocess(image, work.recipe.preprocess)) for image in golden.values()]
-
-
-def _timed(work: Work, result: StageResult, usage: Usage, frames: list[Image]) -> StageResult:
-    """Add this machine's latency to a stage that ONNX Runtime can run."""
-    if result.artifact.manifest.kind != "onnx":
-        return result
-    work.progress.note(f"time {result.artifact.manifest.stage}")
-    session = OrtSession(result.artifact.path)
-    timing = time_frames(session, usage, frames, _TIMING_S)
-    session.close()
-    totals = [sum(times) for times in zip(*timing.samples_ns.values(), strict=True)]
-    return replace(result, p50_ms=milliseconds(totals, 50), p99_ms=milliseconds(totals, 99))
+def _kept(work: Work, artifact: Artifact, fp32: StageResult) -> StageResult:
+    """A network of lower precision, held against the gates."""
+    assert fp32.usage is not None
+    result = judged(work, artifact, fp32.usage, fp32.artifact)
+    found, expected = result.accuracy, fp32.accuracy
+    if isinstance(fp32.usage, Classifier):
+        assert not isinstance(found, DetectionAccuracy)
+        assert not isinstance(expected, DetectionAccuracy)
+        require_kept(artifact, found, expected, work.recipe.gates)
+    elif isinstance(found, DetectionAccuracy) and isinstance(expected, DetectionAccuracy):
+        stage, truth = artifact.manifest.stage, work.evaluation
+        truth = truth if isinstance(truth, DetectionSet) else None
+        work.notes += require_boxes_kept(stage, found, expected, truth, work.recipe.gates)
+        if found.score_threshold != expected.score_threshold:
+            work.notes.append(
+                f"boxes are shown from a score of {found.score_threshold:.4f} on in place of "
+                f"{expected.score_threshold:g}: fitted so that as {'large a part' if truth else 'many'} of them "
+                f"{'is right' if truth else 'are shown'} as with FP32"
+            )
+    return result

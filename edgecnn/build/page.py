@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgecnn.build.results import StageResult
-from edgecnn.core.artifact import Manifest
+from edgecnn.core.artifact import DetectionAccuracy, Manifest
+from edgecnn.core.preprocess import Preprocess
 from edgecnn.deploy.bundle import BundleManifest
-from edgecnn.profiling.report.convert_page import ConversionPage, StageRow
+from edgecnn.profiling.report.convert_page import BoxRow, ConversionPage, StageRow
 
 
 def stage_row(result: StageResult) -> StageRow:
     """One stage's figures."""
     manifest = result.artifact.manifest
     accuracy = result.accuracy
+    if isinstance(accuracy, DetectionAccuracy):
+        kept, figure = f", {accuracy.box_agreement:.1%} of FP32's boxes", accuracy.map
+    else:
+        kept, figure = (f", {accuracy.agreement:.1%} same class", accuracy.top1) if accuracy is not None else ("", None)
     return StageRow(
         name=manifest.stage,
         detail=_detail(manifest),
         size_bytes=manifest.size_bytes,
         parameters=manifest.detail.get("parameters"),
-        parity_text=parity_text(manifest) + (f", {accuracy.agreement:.1%} same class" if accuracy is not None else ""),
-        accuracy=accuracy.top1 if accuracy is not None else None,
+        parity_text=parity_text(manifest) + kept,
+        accuracy=figure,
         p50_ms=result.p50_ms,
         p99_ms=result.p99_ms,
     )
@@ -47,15 +52,12 @@ def conversion_page(manifest: BundleManifest, results: Sequence[StageResult]) ->
         ("Precision", manifest.precision),
         ("Input", "; ".join(str(tensor) for tensor in manifest.inputs)),
         ("Output", "; ".join(str(tensor) for tensor in manifest.outputs)),
-        (
-            "Preprocessing",
-            f"{spec.resize} to {spec.size_hw[1]} x {spec.size_hw[0]}, {spec.color}, mean {spec.mean}, std {spec.std}"
-            + (" (assumed, not stated)" if manifest.preprocess_assumed else ""),
-        ),
+        ("Preprocessing", preprocess_text(spec) + (" (assumed, not stated)" if manifest.preprocess_assumed else "")),
         ("Classes", str(len(manifest.labels))),
+        *_detector_facts(manifest),
         ("Model SHA-256", results[-1].artifact.sha256),
         ("Tools", ", ".join(f"{name} {version}" for name, version in results[-1].artifact.manifest.tools.items())),
-        ("Latency", "of this machine, ONNX Runtime on the CPU, from frame to class; not the target's"),
+        ("Latency", "of this machine, ONNX Runtime on the CPU, from frame to result; not the target's"),
         *(("Note", note) for note in manifest.notes),
     ]
     verdict = manifest.verdict
@@ -73,4 +75,32 @@ def conversion_page(manifest: BundleManifest, results: Sequence[StageResult]) ->
         stages=tuple(stage_row(result) for result in results),
         facts=tuple(facts),
         findings=tuple((found.severity, found.node, f"{found.message}. {found.remedy}") for found in findings),
+        accuracy_name="Top-1" if manifest.task == "classification" else "mAP",
+        boxes=tuple(
+            BoxRow(result.artifact.manifest.stage, **result.accuracy.model_dump(exclude={"images"}))
+            for result in results
+            if isinstance(result.accuracy, DetectionAccuracy)
+        ),
     )
+
+
+def preprocess_text(spec: Preprocess) -> str:
+    """What happens to a frame before the network, in a line."""
+    mean, std = (f"({', '.join(f'{value:g}' for value in values)})" for values in (spec.mean, spec.std))
+    anchor = f" ({spec.anchor}, padded with {spec.padding})" if spec.resize == "letterbox" else ""
+    return (
+        f"{spec.resize}{anchor} to {spec.size_hw[1]} x {spec.size_hw[0]}, {spec.color}, "
+        f"times {spec.scale:.4g}, mean {mean}, std {std}"
+    )
+
+
+def _detector_facts(manifest: BundleManifest) -> list[tuple[str, str]]:
+    part = manifest.detector
+    if part is None:
+        return []
+    fitted = "" if part.score_threshold == part.stated_threshold else f", fitted in place of {part.stated_threshold:g}"
+    agnostic = ", across classes" if part.class_agnostic else ""
+    return [
+        ("Boxes are shown", f"from a score of {part.score_threshold:.4f} on{fitted}; {part.max_detections} at most"),
+        ("Suppression", f"of what overlaps a better box by more than {part.iou_threshold:g}{agnostic}"),
+    ]

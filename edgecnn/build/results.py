@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgecnn.core.artifact import Accuracy, Artifact
+from edgecnn.core.artifact import Accuracy, Artifact, DetectionAccuracy
+from edgecnn.core.usage import Usage
 from edgecnn.deploy.bundle import Bundle
 
 
@@ -14,13 +15,15 @@ class StageResult:
 
     Attributes:
         artifact: What it made.
-        accuracy: On the evaluation pictures, where there are some.
+        usage: How the network is used; none for a checkpoint.
+        accuracy: On the evaluation pictures, where there are some and the stage is one that is judged.
         p50_ms: Median time from frame to result on this machine, with ONNX Runtime; none for what it cannot run.
         p99_ms: The 99th percentile.
     """
 
     artifact: Artifact
-    accuracy: Accuracy | None = None
+    usage: Usage | None = None
+    accuracy: Accuracy | DetectionAccuracy | None = None
     p50_ms: float | None = None
     p99_ms: float | None = None
 

@@ -1,4 +1,4 @@
-"""From what a user names to a recipe, and from a recipe to its classes and pictures."""
+"""From what a user names to a recipe, a graph or pictures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
+from edgecnn.build.detectors import usual_preprocess
 from edgecnn.build.store import Stage, StageOutput, Store
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.recipe import ModelPart, Recipe, is_callable, is_onnx, load_recipe
@@ -26,7 +27,8 @@ def recipe_from(source: str) -> Recipe:
 
     Args:
         source: A recipe's path or shipped name, ``torchvision:NAME[@WEIGHTS]``, ``timm:NAME[@WEIGHTS]`` or an ONNX
-            file. For an ONNX file the preprocessing of ImageNet is assumed: colour RGB, the picture stretched to the
+            file. An ONNX file is a detector's where its outputs' shapes are those of one that is known, and then the
+            preprocessing that is usual with these is assumed; else ImageNet's: colour RGB, the picture stretched to the
             input's size.
 
     Raises:
@@ -71,17 +73,14 @@ def _recipe_name(text: str) -> str:
 def _onnx_recipe(path: Path) -> Recipe:
     model = load_model(path)
     height, width, channels = image_size(model, path)
-    color = "gray" if channels == 1 else "rgb"
-    preprocess = (
-        Preprocess(size_hw=(height, width), color=color, mean=(0.5,), std=(0.5,))
-        if channels == 1
-        else Preprocess(size_hw=(height, width), color=color)
-    )
+    detector = usual_preprocess(model, (height, width)) if channels == 3 else None
+    gray = Preprocess(size_hw=(height, width), color="gray", mean=(0.5,), std=(0.5,))
     return Recipe(
         name=_recipe_name(path.stem),
         description="an ONNX file without a recipe",
+        task="classification" if detector is None else "detection",
         model=ModelPart(source=str(path)),
-        preprocess=preprocess,
+        preprocess=detector or (gray if channels == 1 else Preprocess(size_hw=(height, width))),
     )
 
 
@@ -108,46 +107,6 @@ def image_size(model: ir.Model, path: Path) -> tuple[int, int, int]:
             f"model {path}: it is quantized already", "convert the FP32 model it was made from; check takes this one"
         )
     return int(shape[2]), int(shape[3]), int(shape[1])
-
-
-def resolve_labels(recipe: Recipe, classes: int) -> tuple[str, ...]:
-    """A name for each of the network's classes.
-
-    Raises:
-        InputError: There are more or fewer names than classes.
-    """
-    match recipe.labels:
-        case None:
-            names = tuple(str(number) for number in range(classes))
-        case "imagenet-1k":
-            from edgecnn.train.zoo import imagenet_labels
-
-            names = imagenet_labels()
-        case str(path):
-            if not Path(path).is_file():
-                raise InputError(f"labels {path}: no such file", "give a text file with a name a line")
-            names = tuple(_read_labels(Path(path)).split("\n"))
-            names = tuple(name.strip() for name in names if name.strip())
-        case given:
-            names = given
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(
-            f"recipe {recipe.name}: the label '{twice}' is there twice", "give every class a name of its own"
-        )
-    if len(names) != classes:
-        raise InputError(
-            f"recipe {recipe.name}: {len(names)} labels for a network of {classes} classes",
-            "mend labels, or num_classes",
-        )
-    return names
-
-
-def _read_labels(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"labels {path}: not UTF-8 text", "save the file as UTF-8") from None
 
 
 def open_pictures(source: str, store: Store) -> ImageSet:

@@ -7,26 +7,30 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from edgecnn.build.frames import Frames, ort_network
 from edgecnn.build.store import Stage, StageOutput, Store
 from edgecnn.core.artifact import Artifact, Parity
+from edgecnn.core.detector import Detector, Layout
 from edgecnn.core.files import hash_file
-from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Progress
 from edgecnn.core.recipe import ModelPart, QuantizePart, Recipe, is_callable
 from edgecnn.errors import GateMissed
-from edgecnn.evaluate.accuracy import Predictions, frames_of, predict
+from edgecnn.evaluate.accuracy import frames_of
 from edgecnn.evaluate.parity import (
     FP16_BAR_DB,
     FP32_BAR_DB,
     INT8_BAR_DB,
     Array,
+    Network,
     require_snr,
 )
 from edgecnn.graph.cast_fp16 import FP16_MAX, cast_to_fp16
 from edgecnn.graph.cleanup import clean_up
+from edgecnn.graph.decoding_nodes import decoding_nodes
+from edgecnn.graph.detection_outputs import DECODED, decode_outputs
 from edgecnn.graph.model import hash_model, input_specs, load_model, output_specs, save_model
 from edgecnn.graph.opset import raise_opset
 from edgecnn.graph.prepare import PREPARATION, infer_shapes, run_passes
@@ -36,9 +40,10 @@ from edgecnn.quantize.calibrate import collect_ranges
 from edgecnn.quantize.insert import insert_qdq
 from edgecnn.quantize.place import place
 from edgecnn.quantize.schemes import Scheme
+from edgecnn.vision.decode_detections import candidates
 from edgecnn.vision.images import ImageSet
 
-_GRAPH_PACKAGES = ("onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "opencv-python")
+GRAPH_PACKAGES = ("onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "opencv-python")
 # Other pictures than the few that were looked at may give values twice as large.
 _FP16_MARGIN = 2
 # FP32 passes are exact up to rounding, which a few pictures show; precision is judged on more.
@@ -113,7 +118,7 @@ def export(recipe: Recipe, checkpoint: Path | None, frames: Frames, store: Store
         "shape": shape,
         "frames": frames.identity(),
     }
-    packages = ("torch", "torchvision", "timm", *_GRAPH_PACKAGES)
+    packages = ("torch", "torchvision", "timm", *GRAPH_PACKAGES)
     return store.run(Stage("export", 3, "onnx", "model.onnx", settings, (parent,), packages), work)
 
 
@@ -142,6 +147,36 @@ def fold(source: Path, frames: Frames, store: Store) -> Artifact:
     return store.run(_onnx_stage("fold", {"frames": frames.identity()}, (hash_model(source),)), work)
 
 
+def decode(folded: Artifact, detector: Detector, frames: Frames, store: Store) -> Artifact:
+    """Compute boxes and scores in the graph, whose outputs then mean ``DECODED``.
+
+    Compared with what ``edgecnn.vision.decode_detections`` makes of the raw outputs.
+    """
+    size_hw = detector.preprocess.size_hw
+
+    def work(payload: Path) -> StageOutput:
+        model = load_model(folded.path)
+        run_passes(model, (infer_shapes,))
+        counts = decode_outputs(model, detector).counts
+        save_model(model, payload)
+
+        def decoded(network: Network, layout: Layout) -> Network:
+            def run(frame: Array) -> dict[str, Array]:
+                boxes, scores, _ = candidates(network(frame), layout, size_hw, -np.inf)
+                return {"boxes": boxes, "scores": scores}
+
+            return run
+
+        parity = frames.parity(
+            decoded(ort_network(folded.path), detector.layout), decoded(ort_network(payload), DECODED), _FP32_FRAMES
+        )
+        require_snr(parity, FP32_BAR_DB, "decode")
+        return _output(payload, parity, {"layout": detector.layout.kind, **counts})
+
+    settings = {"layout": detector.layout.model_dump(), "size_hw": size_hw, "frames": frames.identity()}
+    return store.run(_onnx_stage("decode", settings, (folded.sha256,)), work)
+
+
 def cast(folded: Artifact, frames: Frames, store: Store) -> Artifact:
     """Compute in FP16, except where the values seen on the frames would overflow."""
 
@@ -149,6 +184,8 @@ def cast(folded: Artifact, frames: Frames, store: Store) -> Artifact:
         model = load_model(folded.path)
         run_passes(model, (infer_shapes,))
         keep = _beyond_fp16(model, frames)
+        if not frames.classes:  # coordinates in pixels need more digits than FP16 has
+            keep.update(decoding_nodes(model))
         counts = {**cast_to_fp16(model, keep).counts, **run_passes(model, (clean_up, infer_shapes))}
         save_model(model, payload)
         parity = frames.parity(ort_network(folded.path), ort_network(payload), _PRECISION_FRAMES)
@@ -213,22 +250,6 @@ def quantize(
     return store.run(_onnx_stage("int8", settings, (folded.sha256, calibration.sha256())), work)
 
 
-def predictions(model: Artifact, images: ImageSet, spec: Preprocess, store: Store, progress: Progress) -> Predictions:
-    """What a network names on the evaluation pictures."""
-
-    def work(payload: Path) -> StageOutput:
-        label = f"evaluate {model.manifest.stage}"
-        found = predict(ort_network(model.path), images.paths, spec, progress, label)
-        payload.write_text(found.model_dump_json(), encoding="utf-8")
-        return StageOutput(detail={"pictures": len(images)})
-
-    parents = (model.sha256, images.sha256())
-    stage = Stage(
-        "predict", 3, "record", "predictions.json", {"preprocess": spec.model_dump()}, parents, _GRAPH_PACKAGES
-    )
-    return Predictions.model_validate_json(store.run(stage, work).path.read_text(encoding="utf-8"))
-
-
 def _beyond_fp16(model: ir.Model, frames: Frames) -> set[str]:
     """Names of the nodes that make or take a value too large for FP16, by what a few frames show."""
     input_name = input_specs(model)[0].name
@@ -255,4 +276,4 @@ def _output(payload: Path, parity: Parity, detail: dict[str, Any]) -> StageOutpu
 
 
 def _onnx_stage(name: str, settings: dict[str, Any], parents: tuple[str, ...]) -> Stage:
-    return Stage(name, 3, "onnx", "model.onnx", settings, parents, _GRAPH_PACKAGES)
+    return Stage(name, 3, "onnx", "model.onnx", settings, parents, GRAPH_PACKAGES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgecnn.build.detectors import open_boxes, unlabelled
 from edgecnn.build.frames import Frames
 from edgecnn.build.sources import open_pictures
 from edgecnn.build.store import Store
@@ -11,6 +12,7 @@ from edgecnn.core.device import DeviceProfile, load_device
 from edgecnn.core.progress import Progress
 from edgecnn.core.recipe import Recipe
 from edgecnn.errors import GateMissed, InputError
+from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet
 
 # A tenth of the calibration pictures is kept back for comparing, where there are no evaluation pictures and enough of
@@ -24,6 +26,8 @@ class Work:
     """One conversion under way.
 
     Attributes:
+        evaluation: What accuracy is measured on; for a detector without labelled pictures, those whose boxes are
+            compared with the FP32 network's.
         labelled: Whether the evaluation pictures have labels.
         frames: What stages are compared with their parents on.
         notes: What was decided on the way, for the manifest.
@@ -33,15 +37,26 @@ class Work:
     device: DeviceProfile
     store: Store
     progress: Progress
-    evaluation: ImageSet | None
+    evaluation: ImageSet | DetectionSet | None
     labelled: bool
     calibration: ImageSet | None
     frames: Frames
     notes: list[str]
 
 
-def open_work(recipe: Recipe, store: Store, progress: Progress) -> Work:
-    """Look at everything that can be wrong before the first long step."""
+def open_work(recipe: Recipe, store: Store, progress: Progress, *, needs_labels: bool = False) -> Work:
+    """Look at everything that can be wrong before the first long step.
+
+    Args:
+        recipe: With the command line's choices already in it.
+        store: Where stages keep their results.
+        progress: Who is told.
+        needs_labels: Whether something was asked for that only labels can answer.
+
+    Raises:
+        GateMissed: The device has no INT8, and INT8 is wanted.
+        InputError: Pictures are missing, or unfit for what they are for.
+    """
     device = load_device(recipe.target.device)
     wants_int8 = recipe.quantize.precision in ("int8", "auto")
     if recipe.quantize.precision == "int8" and "int8" not in device.precisions:
@@ -51,8 +66,20 @@ def open_work(recipe: Recipe, store: Store, progress: Progress) -> Work:
             "INT8 needs calibration pictures: ranges taken from random numbers would be worthless",
             "give --calib DIR with a few hundred pictures like those of the camera, or --precision fp16",
         )
-    evaluation = open_pictures(recipe.data.evaluation, store) if recipe.data.evaluation else None
-    calibration = open_pictures(recipe.data.calibration, store) if recipe.data.calibration else None
+    detection = recipe.task == "detection"
+    evaluation: ImageSet | DetectionSet | None = None
+    calibration: ImageSet | None = None
+    if recipe.data.evaluation:
+        evaluation = open_boxes(recipe.data.evaluation) if detection else open_pictures(recipe.data.evaluation, store)
+    if recipe.data.calibration:
+        source = recipe.data.calibration
+        calibration = unlabelled(open_boxes(source)) if detection else open_pictures(source, store)
+    labelled = isinstance(evaluation, DetectionSet) or (evaluation is not None and evaluation.labels is not None)
+    if needs_labels and not labelled:
+        raise InputError(
+            f"--max-drop is about accuracy, and the pictures of {recipe.data.evaluation} have no labels",
+            "give labelled ones with --data: a folder for each class, or for a detector boxes (COCO, YOLO or VOC)",
+        )
     parity_set = evaluation
     notes: list[str] = []
     if calibration is not None and evaluation is not None:
@@ -76,6 +103,8 @@ def open_work(recipe: Recipe, store: Store, progress: Progress) -> Work:
         parity_set.paths if parity_set is not None else (),
         recipe.preprocess,
         parity_set.sha256() if parity_set is not None else "",
+        classes=not detection,
     )
-    labelled = evaluation is not None and evaluation.labels is not None
+    if detection and evaluation is None and parity_set is not None:
+        evaluation = unlabelled(parity_set)
     return Work(recipe, device, store, progress, evaluation, labelled, calibration, frames, notes)

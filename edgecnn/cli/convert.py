@@ -12,7 +12,11 @@ from edgecnn.cli import console
 
 def command(
     source: Annotated[
-        str, typer.Argument(help="A recipe (path or name), an ONNX file, or torchvision:NAME[@weights.pth].")
+        str,
+        typer.Argument(
+            help="A recipe (path or name), an ONNX file, torchvision:NAME or timm:NAME, with @weights.pth or not; "
+            "module:callable goes into a recipe."
+        ),
     ],
     out: Annotated[
         Path, typer.Option("--out", help="The bundle's folder; an older bundle there is replaced in one step.")
@@ -21,14 +25,19 @@ def command(
     calib: Annotated[
         Optional[str], typer.Option("--calib", help="Pictures (folder or CSV) that set the INT8 ranges.")
     ] = None,
-    data: Annotated[Optional[str], typer.Option("--data", help="Pictures that accuracy is measured on.")] = None,
+    data: Annotated[
+        Optional[str],
+        typer.Option("--data", help="Labelled pictures that accuracy is measured on; boxes: COCO, YOLO or VOC."),
+    ] = None,
     precision: Annotated[
         Optional[Literal["fp32", "fp16", "int8", "auto"]],
         typer.Option("--precision", help="auto: INT8 where it keeps the accuracy, else FP16."),
     ] = None,
     max_drop: Annotated[
         Optional[float],
-        typer.Option("--max-drop", min=0, help="Top-1 lost against FP32, at most, in percentage points."),
+        typer.Option(
+            "--max-drop", min=0, help="Top-1, or a detector's mAP, lost against FP32, at most, in percentage points."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -37,7 +46,7 @@ def command(
     Example: edgecnn convert digits-lenet5 --out build/digits
     """
     from edgecnn.build.convert import convert
-    from edgecnn.build.page import stage_row
+    from edgecnn.build.page import preprocess_text, stage_row
     from edgecnn.build.sources import recipe_from
     from edgecnn.build.store import Store
     from edgecnn.cli.stage_table import print_stages
@@ -55,14 +64,27 @@ def command(
     for name, given in parts.items():
         changes = {key: value for key, value in given.items() if value is not None}
         recipe = recipe.model_copy(update={name: getattr(recipe, name).model_copy(update=changes)})
-    if max_drop is not None and recipe.data.evaluation is None:
-        raise InputError("--max-drop is about accuracy, and there are no labelled pictures", "give them with --data")
+    if max_drop is not None:
+        if recipe.data.evaluation is None:
+            raise InputError(
+                "--max-drop is about accuracy, and there are no labelled pictures", "give them with --data"
+            )
+        gates = recipe.gates.model_copy(update={"min_map_kept": None})  # the recipe's other bar for the same
+        recipe = recipe.model_copy(update={"gates": gates})
     assumed = is_onnx(source)
     if assumed:
+        kind = "a detector, by its outputs" if recipe.task == "detection" else "a classifier"
         console.say(
-            "preprocessing assumed: ImageNet's mean and std, RGB, stretched to the input; write a recipe to state it"
+            f"taken for {kind}; preprocessing assumed: {preprocess_text(recipe.preprocess)}; write a recipe to state it"
         )
-    conversion = convert(recipe, out, Store(), console.TerminalProgress(), preprocess_assumed=assumed)
+    conversion = convert(
+        recipe,
+        out,
+        Store(),
+        console.TerminalProgress(),
+        preprocess_assumed=assumed,
+        needs_labels=max_drop is not None,
+    )
     rows = [stage_row(result) for result in conversion.stages]
     manifest = conversion.bundle.manifest
     if as_json:
@@ -92,7 +114,7 @@ def command(
             }
         )
         return
-    print_stages(manifest.name, rows)
+    print_stages(manifest.name, rows, manifest.task)
     for note in manifest.notes:
         console.say(note)
     verdict = manifest.verdict

@@ -3,65 +3,115 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from edgecnn.cli import console
 
+if TYPE_CHECKING:
+    from edgecnn.core.artifact import Accuracy, DetectionAccuracy
+    from edgecnn.deploy.bundle import Bundle
+
 
 def command(
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
     data: Annotated[
-        str, typer.Option("--data", help="Labelled pictures: a folder with a folder for each class, or a CSV file.")
+        str,
+        typer.Option(
+            "--data",
+            help="Labelled pictures: a folder with a folder for each class, or a CSV file; for a detector COCO's JSON, "
+            "or a folder with YOLO's or Pascal VOC's labels.",
+        ),
     ],
     against: Annotated[
-        Optional[Path], typer.Option("--against", help="Another bundle: how often do both name the same class?")
+        Optional[Path],
+        typer.Option("--against", help="Another bundle: how often do both name the same class, or find the same box?"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """How often is it right on labelled pictures?
+    """How often is it right on labelled pictures? For a detector: COCO's mean average precision.
 
     Example: edgecnn evaluate build/digits --data labelled/
     """
-    from edgecnn.backends.session import open_session
-    from edgecnn.deploy.bundle import Bundle, load_bundle
+    from edgecnn.deploy.bundle import load_bundle
     from edgecnn.errors import InputError
-    from edgecnn.evaluate.accuracy import Predictions, accuracy_of, network_of, predict
-    from edgecnn.vision.images import open_image_set
 
     first = load_bundle(bundle)
     second = load_bundle(against) if against is not None else first
-    if second.manifest.labels != first.manifest.labels:
+    if second.manifest.labels != first.manifest.labels or second.manifest.task != first.manifest.task:
         raise InputError(
             f"--against {against}: its classes are not those of {bundle}", "compare bundles of one set of classes"
         )
+    judge = _judge_classes if first.manifest.task == "classification" else _judge_boxes
+    accuracy = judge(first, second, data)
+    document: dict[str, Any] = accuracy.model_dump()
+    for name in ("agreement", "box_agreement", "box_support"):
+        if against is None:
+            document.pop(name, None)
+    if as_json:
+        console.print_json(document)
+        return
+    print(f"{first.manifest.name}: {_sentence(accuracy, against)}")
+
+
+def _judge_classes(first: Bundle, second: Bundle, data: str) -> Accuracy:
+    from edgecnn.evaluate.accuracy import Predictions, accuracy_of, predict
+    from edgecnn.vision.images import open_image_set
+
     images = open_image_set(data).labelled_for(first.manifest.labels)
 
-    def predictions_of(loaded: Bundle) -> Predictions:
-        session = open_session(loaded.model)
-        network = network_of(session.run, session.inputs[0].name)
-        found = predict(
-            network,
-            images.paths,
-            loaded.manifest.preprocess,
-            console.TerminalProgress(),
-            f"evaluate {loaded.path.name}",
-        )
+    def predictions_of(bundle: Bundle) -> Predictions:
+        session, network, label = _opened(bundle)
+        found = predict(network, images.paths, bundle.manifest.preprocess, console.TerminalProgress(), label)
         session.close()
         return found
 
     found = predictions_of(first)
-    reference = predictions_of(second) if against is not None else found
-    accuracy = accuracy_of(found, images.labels, reference)
-    document: dict[str, object] = {"images": accuracy.images, "top1": accuracy.top1, "top5": accuracy.top5}
-    if against is not None:
-        document["agreement"] = accuracy.agreement
-    if as_json:
-        console.print_json(document)
-        return
-    agreement = f", same class as {against} on {accuracy.agreement:.2%}" if against is not None else ""
-    print(
-        f"{first.manifest.name}: top-1 {accuracy.top1:.2%}, top-5 {accuracy.top5:.2%} "
-        f"of {accuracy.images} pictures{agreement}"
+    return accuracy_of(found, images.labels, predictions_of(second) if second is not first else found)
+
+
+def _judge_boxes(first: Bundle, second: Bundle, data: str) -> DetectionAccuracy:
+    from edgecnn.core.detector import Detector
+    from edgecnn.core.frame import Detections
+    from edgecnn.evaluate.detection import detection_accuracy_of, predict_detections
+    from edgecnn.vision.annotations import open_detection_set
+
+    images = open_detection_set(data).labelled_for(first.manifest.labels)
+
+    def detections_of(bundle: Bundle) -> tuple[tuple[Detections, ...], float]:
+        usage = bundle.manifest.usage
+        assert isinstance(usage, Detector)  # the task says so
+        session, network, label = _opened(bundle)
+        found = predict_detections(network, images, usage, console.TerminalProgress(), label)
+        session.close()
+        return found, usage.score_threshold
+
+    found, threshold = detections_of(first)
+    reference, reference_threshold = detections_of(second) if second is not first else (found, threshold)
+    return detection_accuracy_of(found, images, reference, reference_threshold, threshold)
+
+
+def _opened(bundle: Bundle) -> tuple[Any, Any, str]:
+    """A session, the network that it is, and what is being done."""
+    from edgecnn.backends.session import open_session
+    from edgecnn.evaluate.accuracy import network_of
+
+    session = open_session(bundle.model, optimize=bundle.manifest.precision != "int8")
+    return session, network_of(session.run, session.inputs[0].name), f"evaluate {bundle.path.name}"
+
+
+def _sentence(accuracy: Accuracy | DetectionAccuracy, against: Path | None) -> str:
+    from edgecnn.core.artifact import Accuracy
+
+    if isinstance(accuracy, Accuracy):
+        same = f", same class as {against} on {accuracy.agreement:.2%}" if against is not None else ""
+        return f"top-1 {accuracy.top1:.2%}, top-5 {accuracy.top5:.2%} of {accuracy.images} pictures{same}"
+    sizes = {"small": accuracy.map_small, "medium": accuracy.map_medium, "large": accuracy.map_large}
+    listed = ", ".join(f"{size} {'none' if found is None else f'{found:.2%}'}" for size, found in sizes.items())
+    same = (
+        f", {accuracy.box_agreement:.2%} of the boxes of {against}, which has {accuracy.box_support:.2%} of its"
+        if against is not None
+        else ""
     )
+    return f"mAP {accuracy.map:.2%} ({listed}), mAP50 {accuracy.map50:.2%} of {accuracy.images} pictures{same}"

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgecnn.cli.console import print_table
+from edgecnn.core.recipe import Task
 from edgecnn.profiling.report.convert_page import StageRow
 
 COLUMNS = ("stage ", "size kB", "parameters", "parity with the stage before ", "top-1", "p50 ms", "p99 ms")
 
 
-def print_stages(name: str, rows: Sequence[StageRow]) -> None:
-    """Print a row for each stage; latency is of this machine, from frame to class."""
-    print_table(name, COLUMNS, [stage_cells(row) for row in rows])
+def print_stages(name: str, rows: Sequence[StageRow], task: Task = "classification") -> None:
+    """Print a row for each stage; latency is of this machine, from frame to result."""
+    columns = COLUMNS if task == "classification" else tuple("mAP" if name == "top-1" else name for name in COLUMNS)
+    print_table(name, columns, [stage_cells(row) for row in rows])
 
 
 def stage_cells(row: StageRow) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from edgecnn.cli import console
 
 def command(
     model: Annotated[
-        str, typer.Argument(help="An ONNX file, a bundle, a recipe, or torchvision:NAME (no weights needed).")
+        str, typer.Argument(help="An ONNX file, a bundle, a recipe, torchvision:NAME or timm:NAME (no weights needed).")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

@@ -85,7 +85,7 @@ class BundleManifest(_Part):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     preprocess: Preprocess
-    preprocess_assumed: bool = Field(description="true where nobody stated the preprocessing and ImageNet's was taken")
+    preprocess_assumed: bool = Field(description="true where nobody stated the preprocessing and a usual one was taken")
     scores: Scores | None = Field(default=None, description="what a classifier's output is")
     detector: DetectorPart | None = Field(default=None, description="how a detector is used")
     labels: tuple[str, ...]

@@ -37,9 +37,7 @@ def decode_detections(outputs: Mapping[str, Array], detector: Detector, frame_hw
         GateMissed: The outputs hold NaN or infinite scores.
         InputError: The network names a class that has no label.
     """
-    boxes, scores, classes = _candidates(
-        outputs, detector.layout, detector.preprocess.size_hw, detector.score_threshold
-    )
+    boxes, scores, classes = candidates(outputs, detector.layout, detector.preprocess.size_hw, detector.score_threshold)
     if detector.layout.kind == "end_to_end":
         kept = np.argsort(-scores, kind="stable")[: detector.max_detections]
     else:
@@ -66,10 +64,23 @@ def decode_detections(outputs: Mapping[str, Array], detector: Detector, frame_hw
     )
 
 
-def _candidates(
+def candidates(
     outputs: Mapping[str, Array], layout: Layout, input_hw: tuple[int, int], threshold: float
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Boxes in pixels of the input, scores and classes of what reaches the threshold."""
+    """Everything whose score reaches a threshold, before suppression and in the outputs' order.
+
+    Args:
+        outputs: The network's, by name, for a batch of one.
+        layout: What they mean.
+        input_hw: Height and width of the network's input, pixels.
+        threshold: Minus infinity keeps all.
+
+    Returns:
+        Boxes (K, 4) as corners in pixels of the input, scores (K,) and classes (K,).
+
+    Raises:
+        GateMissed: The outputs hold NaN or infinite scores.
+    """
     raw, class_scores, objectness = _parts(outputs, layout)
     if layout.kind == "end_to_end":
         assert objectness is not None

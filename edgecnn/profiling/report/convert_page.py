@@ -32,7 +32,7 @@ class StageRow:
         size_bytes: Size of the model's file.
         parameters: Weights and biases; none where they cannot be counted, as in a built engine.
         parity_text: How close the outputs are to the stage before, such as ``57.1 dB, 99.4% same class``.
-        accuracy: Share of labelled images classified rightly, 0 to 1; none where there are no labels.
+        accuracy: On labelled images, 0 to 1; none where there are no labels.
         p50_ms: Median latency, milliseconds; none where it was not measured.
         p99_ms: 99th percentile of latency, milliseconds; none where it was not measured.
     """
@@ -48,6 +48,30 @@ class StageRow:
 
 
 @dataclass(frozen=True)
+class BoxRow:
+    """What one stage of a detector finds.
+
+    Attributes:
+        name: The stage.
+        map: COCO's mean average precision, 0 to 1; none without labels. ``map50``, ``map_small``, ``map_medium`` and
+            ``map_large`` are the same at IoU 0.5 and of objects of a size.
+        box_agreement: Part of the FP32 network's boxes that this one has too.
+        box_support: Part of its boxes that the FP32 network has too.
+        score_threshold: From which score on its boxes are shown.
+    """
+
+    name: str
+    map: float | None
+    map50: float | None
+    map_small: float | None
+    map_medium: float | None
+    map_large: float | None
+    box_agreement: float
+    box_support: float
+    score_threshold: float
+
+
+@dataclass(frozen=True)
 class ConversionPage:
     """All that convert.html shows.
 
@@ -58,6 +82,8 @@ class ConversionPage:
         stages: In the order they ran; sizes are compared with the first.
         facts: Names and values: preprocessing, labels, calibration, hashes.
         findings: For each, its severity (``error``, ``warning``, or a word of its own), where it is, what to do.
+        accuracy_name: What the stages' accuracy is.
+        boxes: For a detector, what its stages find.
     """
 
     title: str
@@ -66,6 +92,8 @@ class ConversionPage:
     stages: tuple[StageRow, ...]
     facts: tuple[tuple[str, str], ...]
     findings: tuple[tuple[str, str, str], ...]
+    accuracy_name: str = "Accuracy"
+    boxes: tuple[BoxRow, ...] = ()
 
 
 def render_conversion(page: ConversionPage) -> str:
@@ -76,7 +104,9 @@ def render_conversion(page: ConversionPage) -> str:
     if page.findings:
         parts.append(_findings(page.findings))
     if page.stages:
-        parts += [_stages(page.stages), _costs(page.stages)]
+        parts.append(_stages(page.stages, page.accuracy_name))
+        parts += [_boxes(page.boxes)] if page.boxes else []
+        parts.append(_costs(page.stages))
     if page.facts:
         parts.append(section("Facts", pairs(page.facts)))
     return render_page(f"{page.title}: conversion for {page.target}", "\n".join(parts))
@@ -103,14 +133,14 @@ def _findings(findings: Sequence[tuple[str, str, str]]) -> str:
     return section("Findings", f'<div class="findings">{table("Findings", columns, rows)}</div>')
 
 
-def _stages(stages: Sequence[StageRow]) -> str:
+def _stages(stages: Sequence[StageRow], accuracy_name: str) -> str:
     size_divisor, size_prefix = prefix_for(max(stage.size_bytes for stage in stages))
     columns = [
         Column("Stage", numeric=False),
         Column("Size", f"{size_prefix}B"),
         Column("Parameters"),
         Column("Parity with the stage before", numeric=False),
-        Column("Accuracy", "%"),
+        Column(accuracy_name, "%"),
         Column("p50", "ms"),
         Column("p99", "ms"),
     ]
@@ -127,6 +157,33 @@ def _stages(stages: Sequence[StageRow]) -> str:
         for stage in stages
     ]
     return section("Stages", f'<div class="stages">{table("Stages of the conversion", columns, rows)}</div>')
+
+
+def _boxes(rows: Sequence[BoxRow]) -> str:
+    columns = [
+        Column("Stage", numeric=False),
+        *(Column(label, "%") for label in ("mAP", "mAP 50", "small", "medium", "large", "kept", "supported")),
+        Column("Score from"),
+    ]
+    cells = [
+        [
+            text(row.name),
+            *(
+                figure(None if part is None else 100 * part)
+                for part in (row.map, row.map50, row.map_small, row.map_medium, row.map_large)
+            ),
+            f"{100 * row.box_agreement:.1f}",
+            f"{100 * row.box_support:.1f}",
+            figure(row.score_threshold),
+        ]
+        for row in rows
+    ]
+    note = (
+        "mAP over IoU 0.50 to 0.95, of all objects and of small (below 32 x 32 pixels), medium and large ones (above "
+        "96 x 96). Kept: part of FP32's boxes that the stage has too, of the same class with an IoU of 0.9; "
+        "supported: part of its boxes that FP32 has. Score from: boxes with a lower score are not shown."
+    )
+    return section("Boxes", table("Boxes by stage", columns, cells), note)
 
 
 def _costs(stages: Sequence[StageRow]) -> str:

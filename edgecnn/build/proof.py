@@ -1,0 +1,74 @@
+"""What goes into a bundle beside the network: the compiler's word, frames with their outputs, and times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from edgecnn.backends.ort import OrtSession
+from edgecnn.backends.preflight import preflight_is_installed
+from edgecnn.build.check import check_model
+from edgecnn.build.frames import ort_network
+from edgecnn.build.results import StageResult
+from edgecnn.build.work import Work
+from edgecnn.core.artifact import Artifact
+from edgecnn.core.frame import Image
+from edgecnn.core.verdict import Verdict
+from edgecnn.errors import GateMissed
+from edgecnn.evaluate.parity import Array
+from edgecnn.profiling.measure import milliseconds, time_frames
+from edgecnn.vision.images import read_image
+from edgecnn.vision.preprocess import preprocess
+
+_GOLDEN = 4
+_TIMING_S = 0.5
+
+
+def check_result(work: Work, artifact: Artifact) -> Verdict | None:
+    """What NVIDIA's compiler says about the network; none, and a note, where it is not installed.
+
+    Raises:
+        GateMissed: It refuses it.
+    """
+    if not preflight_is_installed():
+        work.notes.append("not checked with NVIDIA's compiler: pip install 'edgecnn[preflight]'")
+        return None
+    work.progress.note(f"check for {work.device.title}")
+    verdict = check_model(artifact.path, work.device)
+    if not verdict.accepted:
+        first = next(finding for finding in verdict.findings if finding.severity == "error")
+        raise GateMissed(f"check for {work.device.title}: {first.node}: {first.message}", first.remedy)
+    return verdict
+
+
+def golden_frames(work: Work) -> dict[str, Image]:
+    """A few pictures for the bundle; smooth noise where there are none."""
+    paths = work.frames.paths
+    if paths:
+        chosen = [paths[index * len(paths) // _GOLDEN] for index in range(_GOLDEN)]
+        images = [read_image(path) for path in chosen]
+    else:
+        generator = np.random.default_rng(0)
+        height, width = work.recipe.preprocess.size_hw
+        images = [generator.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(_GOLDEN)]
+    return {f"{index:03d}.png": image for index, image in enumerate(images)}
+
+
+def golden_outputs(work: Work, model: Artifact, golden: dict[str, Image]) -> list[Mapping[str, Array]]:
+    """The network's outputs by name for each of the pictures."""
+    network = ort_network(model.path)
+    return [network(preprocess(image, work.recipe.preprocess)) for image in golden.values()]
+
+
+def timed(work: Work, result: StageResult, frames: list[Image]) -> StageResult:
+    """Add this machine's latency to a stage that ONNX Runtime can run."""
+    if result.usage is None:
+        return result
+    work.progress.note(f"time {result.artifact.manifest.stage}")
+    session = OrtSession(result.artifact.path)
+    timing = time_frames(session, result.usage, frames, _TIMING_S)
+    session.close()
+    totals = [sum(times) for times in zip(*timing.samples_ns.values(), strict=True)]
+    return replace(result, p50_ms=milliseconds(totals, 50), p99_ms=milliseconds(totals, 99))
