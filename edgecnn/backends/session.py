@@ -52,8 +52,8 @@ def open_session(model: Path, backend: BackendName = "auto", *, threads: int = 0
         model: The file.
         backend: ``auto`` takes TensorRT where its package and a GPU are present, else ONNX Runtime.
         threads: For ONNX Runtime; 0 leaves the choice to it.
-        optimize: Whether ONNX Runtime may rewrite the graph. It then quantizes float weights behind Q/DQ by itself, which
-            is not what the graph says: do without where one with Q/DQ is judged.
+        optimize: Whether ONNX Runtime may rewrite the graph. It then quantizes float weights behind Q/DQ by itself,
+            which is not what the graph says: do without where one with Q/DQ is judged.
 
     Raises:
         InputError: The model cannot be loaded.
