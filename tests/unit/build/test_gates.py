@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from edgecnn.build.gates import require_kept
-from edgecnn.core.artifact import Accuracy, Artifact, Manifest, Parity
+from edgecnn.build.gates import count_by_size, require_boxes_kept, require_kept
+from edgecnn.core.artifact import Accuracy, Artifact, DetectionAccuracy, Manifest, Parity
 from edgecnn.core.recipe import GatePart
 from edgecnn.errors import GateMissed
+from edgecnn.vision.detection_set import Annotations, DetectionSet
 
 FP32 = Accuracy(images=400, top1=0.9, top5=1.0, agreement=1.0)
 
@@ -50,3 +52,69 @@ def test_agreement_without_labels(tmp_path, agreement: float, kept: bool) -> Non
             continue
         with pytest.raises(GateMissed, match=r"same class as FP32 on 89\.0%"):
             require_kept(made, accuracy, FP32, GatePart())
+
+
+def boxes_of(**changes) -> DetectionAccuracy:
+    fields = {
+        "images": 50, "map": 0.4, "map50": 0.6, "map_small": 0.2, "map_medium": 0.4, "map_large": 0.6,
+        "box_agreement": 1.0, "box_support": 1.0, "score_threshold": 0.3,
+    }  # fmt: skip
+    return DetectionAccuracy(**(fields | changes))
+
+
+def objects(small: int = 0, medium: int = 0, large: int = 0) -> DetectionSet:
+    """So many objects of each size, at the sizes' bounds, and a large one that does not count."""
+    areas = np.float32([32**2 - 1] * small + [32**2] * medium + [96**2] * large + [1e6])
+    ignored = np.arange(len(areas)) == len(areas) - 1
+    found = Annotations(np.zeros((len(areas), 4), np.float32), np.zeros(len(areas), np.int64), ignored, areas)
+    return DetectionSet("set", (), (), (found,), ())
+
+
+def test_objects_are_counted_by_size() -> None:
+    assert count_by_size(objects(3, 4, 5)) == {"small": 3, "medium": 4, "large": 5}
+
+
+@pytest.mark.parametrize(
+    ("changes", "gates", "words"),
+    [
+        ({"map": 0.397}, GatePart(), ""),
+        ({"map": 0.395}, GatePart(), r"mAP falls from 0\.4000 to 0\.3950: 98\.8% are kept, and 99\.0% are wanted"),
+        ({"map": 0.395}, GatePart(min_map_kept=None), ""),
+        ({"map": 0.389}, GatePart(min_map_kept=None), r"mAP falls .* by 1\.10 points; 1 are allowed"),
+        ({"map": 0.389}, GatePart(min_map_kept=None, max_drop=2), ""),
+        ({"map_small": 0.19}, GatePart(), r"mAP of small objects falls from 0\.2000 to 0\.1900: 95\.0% are kept"),
+        ({"map_large": 0.58}, GatePart(), "mAP of large objects falls"),
+        ({"map_medium": 0.38}, GatePart(min_map_kept=0.9), r"mAP of medium objects falls .* by 2\.00 points"),
+        ({"map": 0.5, "map_small": 0.3, "box_agreement": 0.5}, GatePart(), ""),
+    ],
+)
+def test_map_over_all_objects_and_over_each_size(changes: dict[str, float], gates: GatePart, words: str) -> None:
+    truth = objects(30, 30, 30)
+    if not words:
+        assert require_boxes_kept("int8", boxes_of(**changes), boxes_of(), truth, gates) == []
+        return
+    with pytest.raises(GateMissed, match=f"int8: {words}"):
+        require_boxes_kept("int8", boxes_of(**changes), boxes_of(), truth, gates)
+
+
+def test_a_size_of_few_objects_is_not_judged_and_that_is_said() -> None:
+    notes = require_boxes_kept("int8", boxes_of(map_small=0.1), boxes_of(), objects(29, 30, 30), GatePart())
+    assert notes == ["mAP of small objects was not judged: 29 are labelled, and 30 are wanted"]
+
+
+def test_a_size_of_which_fp32_finds_nothing_is_no_hindrance() -> None:
+    fp32 = boxes_of(map_small=0.0)
+    assert require_boxes_kept("int8", fp32, fp32, objects(30, 30, 30), GatePart()) == []
+
+
+@pytest.mark.parametrize(
+    ("agreement", "support", "kept"), [(0.9, 0.9, True), (0.89, 1.0, False), (1.0, 0.89, False), (1.0, 1.0, True)]
+)
+def test_boxes_without_labels(agreement: float, support: float, kept: bool) -> None:
+    nothing = {"map": None, "map50": None, "map_small": None, "map_medium": None, "map_large": None}
+    found = boxes_of(**nothing, box_agreement=agreement, box_support=support)
+    if kept:
+        assert require_boxes_kept("int8", found, boxes_of(**nothing), None, GatePart()) == []
+        return
+    with pytest.raises(GateMissed, match=f"has {agreement:.1%} of FP32's boxes on 50 pictures, and FP32 {support:.1%}"):
+        require_boxes_kept("int8", found, boxes_of(**nothing), None, GatePart())

@@ -133,3 +133,33 @@ def test_an_unknown_recipe_is_answered_with_the_known_ones() -> None:
 def test_a_mistake_in_a_recipe(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"own\.yaml:4: unknown key 'quantise'; did you mean 'quantize'\?"):
         load_recipe(write(tmp_path, "model: {source: 'zoo:lenet5'}\nquantise: {}\n"))
+
+
+DETECTOR = "model: {source: net.onnx}\ntask: detection\n"
+
+
+def test_a_detector_has_its_own_section(tmp_path: Path) -> None:
+    text = "labels: coco-80\ndetection: {score_threshold: 0.4, layout: {kind: yolox, background: null}}\n"
+    recipe = load_recipe(write(tmp_path, DETECTOR + text))
+    assert (recipe.task, recipe.labels, recipe.detection.score_threshold) == ("detection", "coco-80", 0.4)
+    # What is stated to be none is stated.
+    assert recipe.detection.layout.stated() == {"kind": "yolox", "background": None}
+    plain = load_recipe(write(tmp_path, DETECTOR))
+    assert plain.detection.layout.stated() == {}
+    assert plain.gates.min_map_kept == 0.99
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (DETECTOR + "train: {epochs: 1}\n", "no train goes with task: detection"),
+        ("model: {source: net.onnx}\ndetection: {score_threshold: 0.4}\n", "detection goes with task: detection"),
+        (DETECTOR + "detection: {layout: {kind: yolo}}\n", "'detection.layout.kind'"),
+        (DETECTOR + "detection: {layout: {activatoin: none}}\n", "did you mean 'activation'"),
+        (DETECTOR + "detection: {score_threshold: 1.5}\n", "'detection.score_threshold'"),
+        (DETECTOR.replace("detection", "detecting"), "'task'"),
+    ],
+)
+def test_a_mistake_about_a_detector(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        load_recipe(write(tmp_path, text))

@@ -21,7 +21,8 @@ import pytest
 from edgecnn.backends.ort import OrtSession
 from edgecnn.core import files
 from edgecnn.core.classifier import Classifier
-from edgecnn.deploy.bundle import Bundle, is_bundle, load_bundle, require_bundle_path
+from edgecnn.core.detector import Detector, Layout
+from edgecnn.deploy.bundle import Bundle, DetectorPart, is_bundle, load_bundle, require_bundle_path
 from edgecnn.errors import EnvironmentMissing, InputError
 from edgecnn.vision.preprocess import preprocess
 
@@ -86,6 +87,45 @@ def test_golden_outputs_keep_their_names_whatever_these_are(tmp_path: Path, writ
     for found, expected in zip(loaded.golden_outputs(), outputs, strict=True):
         assert found.keys() == expected.keys()
         assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
+DETECTOR = DetectorPart(
+    layout=Layout(kind="yolox", boxes="output", classes=3),
+    score_threshold=0.28,
+    stated_threshold=0.3,
+    iou_threshold=0.6,
+    max_detections=20,
+    class_agnostic=True,
+)
+
+
+def test_a_detectors_bundle_says_how_it_is_used(written: Path) -> None:
+    document = json.loads((written / "manifest.json").read_text()) | {
+        "task": "detection",
+        "scores": None,
+        "detector": DETECTOR.model_dump(mode="json"),
+    }
+    (written / "manifest.json").write_text(json.dumps(document))
+    manifest = load_bundle(written).manifest
+    assert manifest.usage == Detector(
+        manifest.preprocess, ("red", "green", "blue"), DETECTOR.layout, 0.28, 0.6, 20, class_agnostic=True
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task": "detection"},
+        {"detector": DETECTOR.model_dump(mode="json")},
+        {"scores": None},
+        {"task": "detection", "detector": DETECTOR.model_dump(mode="json")},
+    ],
+)
+def test_a_manifest_of_two_tasks_or_none_is_refused(written: Path, change: dict[str, Any]) -> None:
+    document = json.loads((written / "manifest.json").read_text()) | change
+    (written / "manifest.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match=r"manifest\.json is not one that this version reads"):
+        load_bundle(written)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "golden/001.png", "golden/expected.npz"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgecnn.profiling.records import LayerTime
-from edgecnn.profiling.report.convert_page import ConversionPage, StageRow, render_conversion
+from edgecnn.profiling.report.convert_page import BoxRow, ConversionPage, StageRow, render_conversion
 from edgecnn.profiling.report.distribution import ecdf, histogram, nearest_rank, summarize, timeline
 from edgecnn.profiling.report.page import figure, json_block, prefix_for
 from edgecnn.profiling.report.profile_page import render_profile
@@ -240,6 +240,24 @@ def test_a_conversion_shows_its_stages():
     ]
     assert "5.72 MB, 26.0%" in page
     assert "not measured" in page
+
+
+def test_a_detectors_conversion_shows_map_by_size_and_the_threshold():
+    boxes = (
+        BoxRow("decode", 0.3333, 0.517, 0.1343, None, 0.5469, 1.0, 1.0, 0.3),
+        BoxRow(HOSTILE, None, None, None, None, None, 0.996, 0.9943, 0.28),
+    )
+    page = render_conversion(_conversion(boxes=boxes, accuracy_name="mAP"))
+    table = page[page.index('aria-label="Boxes by stage"') :].partition("</table>")[0]
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(<th scope=\"row\".*?)</tr>", table)]
+    none = "\N{EN DASH}"
+    assert cells == [
+        ["33.3", "51.7", "13.4", none, "54.7", "100.0", "100.0", "0.300"],
+        [none, none, none, none, none, "99.6", "99.4", "0.280"],
+    ]
+    assert 'mAP <span class="unit">%</span>' in page
+    assert HOSTILE not in page
+    assert "<h2>Boxes</h2>" not in render_conversion(_conversion())
 
 
 @pytest.mark.parametrize(

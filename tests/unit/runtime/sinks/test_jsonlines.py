@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgecnn.core.frame import Classification, Frame
+import numpy as np
+
+from edgecnn.core.frame import Classification, Detections, Frame
 from edgecnn.runtime.sinks.jsonlines import JsonLinesSink
 
 FrameOf = Callable[..., Frame]
@@ -77,3 +79,23 @@ def test_what_is_no_number_is_null(tmp_path: Path, frame_of: FrameOf) -> None:
     sink.close()
     (line,) = lines(tmp_path / "events.jsonl")
     assert [found["probability"] for found in line["classes"]] == [None, 0.0, None]
+
+
+def test_objects_have_a_box_in_pixels(tmp_path: Path, frame_of: FrameOf) -> None:
+    found = Detections(
+        boxes_xyxy=np.float32([[1.26, 2, 30.04, 40], [0, 0, 320, 120]]),
+        scores=np.float32([0.123456, 0.1]),
+        classes=np.int64([1, 0]),
+        labels=("süß", "b"),
+    )
+    sink = JsonLinesSink(tmp_path / "events.jsonl")
+    sink.write(frame_of(3), found, 0)
+    sink.write(frame_of(4), found.above(0.5), 0)
+    sink.close()
+    first, second = lines(tmp_path / "events.jsonl")
+    assert first["objects"] == [
+        {"class": 1, "label": "süß", "score": 0.1235, "box_xyxy": [1.3, 2.0, 30.0, 40.0]},
+        {"class": 0, "label": "b", "score": 0.1, "box_xyxy": [0.0, 0.0, 320.0, 120.0]},
+    ]
+    assert (first["frame"], second["frame"], second["objects"]) == (3, 4, [])
+    assert "classes" not in first
