@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from edgecnn.deploy.bundle import load_bundle
 
 Run = Any  # the fixture edgecnn of conftest.py
-DATA = Path(__file__).parents[3] / "shared" / "data"
+ROOT = Path(__file__).parents[2]
+DATA = ROOT.parent / "shared" / "data"
 WEIGHTS = DATA / "models" / "mobilenet_v2" / "mobilenet_v2-b0353104.pth"
 PICTURES = DATA / "images" / "imagenet-samples"
 VIDEO = DATA / "videos" / "vtest.avi"
@@ -74,6 +76,30 @@ def test_accuracy_is_kept(conversion: tuple[Path, Any]) -> None:
     assert stages["int8"]["accuracy"]["agreement"] >= 0.92
     assert stages["export"]["parameters"] == 3504872
     assert stages["fold"]["detail"]["folded"] == 52
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong", "words"),
+    [
+        ("color", "bgr", "color rgb names the right class on"),
+        ("scale", 1.0, "scale 1/255 names the right class on"),
+    ],
+)
+def test_a_wrong_preprocessing_is_named(
+    edgecnn: Run, samples: Path, tmp_path: Path, key: str, wrong: object, words: str
+) -> None:
+    recipe = yaml.safe_load((ROOT / "recipes" / "imagenet-mobilenetv2.yaml").read_text())
+    recipe["preprocess"] |= {"shorter_side": 256, key: wrong}
+    recipe |= {"model": {"source": "torchvision:mobilenet_v2", "weights": str(WEIGHTS)}}
+    recipe |= {"data": {"evaluation": str(samples / "evaluation.csv")}, "quantize": {"precision": "fp32"}}
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(recipe))
+
+    done = edgecnn("convert", tmp_path / "wrong.yaml", "--out", tmp_path / "bundle")
+
+    assert done.code == 1
+    assert words in done.err
+    assert "gates.check_preprocess: false" in done.err
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_it_runs_on_a_real_video(edgecnn: Run, conversion: tuple[Path, Any], tmp_path: Path) -> None:
