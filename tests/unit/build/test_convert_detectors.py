@@ -1,0 +1,126 @@
+"""Whole conversions of small detectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="onnx is not installed: pip install 'edgecnn[convert]'")
+pytest.importorskip("torch", reason="torch is not installed: pip install 'edgecnn[train]'")
+
+import onnx
+
+from edgecnn.build.convert import convert
+from edgecnn.build.store import Store
+from edgecnn.core.detector import Detector
+from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.progress import Silent
+from edgecnn.core.recipe import Recipe
+from edgecnn.deploy.bundle import load_bundle
+from edgecnn.errors import InputError
+
+SPEC = Preprocess(size_hw=(32, 32), mean=(0, 0, 0), std=(1, 1, 1))
+# Boxes (1, 16, 4) relative to the input, and logits of two classes.
+CODE = """import torch
+from torch import nn
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 4, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 6, 3, 2, 1))
+
+    def forward(self, x):
+        rows = self.body(x).flatten(2).transpose(1, 2)
+        low = rows[..., :2].sigmoid() / 2
+        return {"boxes": torch.cat([low, low + rows[..., 2:4].sigmoid() / 2], -1), "class_logits": rows[..., 4:]}
+"""
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    (tmp_path / "pictures").mkdir()
+    draw = np.random.default_rng(0)
+    for number in range(6):
+        noise = draw.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / "pictures" / f"{number}.png"), cv2.blur(noise, (5, 5)))
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def end_to_end(tmp_path: Path) -> Path:
+    """A network with final boxes: corners, score, class; the first box's score is the picture's brightness."""
+    make, kind = onnx.helper, onnx.TensorProto.FLOAT
+    rows = np.float32([[[4, 4, 20, 20, 0, 1], [8, 8, 30, 30, 0.01, 0]]])
+    light = np.zeros_like(rows)
+    light[0, 0, 4] = 1
+    nodes = [
+        make.make_node("ReduceMean", ["images"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        make.make_node("Mul", ["mean", "light"], ["lit"]),
+        make.make_node("Add", ["lit", "rows"], ["output"]),
+    ]
+    graph = make.make_graph(
+        nodes,
+        "detector",
+        [make.make_tensor_value_info("images", kind, [1, 3, 32, 32])],
+        [make.make_tensor_value_info("output", kind, [1, 2, 6])],
+        [onnx.numpy_helper.from_array(rows, "rows"), onnx.numpy_helper.from_array(light, "light")],
+    )
+    path = tmp_path / "end_to_end.onnx"
+    onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def test_a_torch_detector_becomes_a_bundle(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "two_heads_network.py").write_text(CODE)
+    recipe = Recipe.model_validate(
+        {
+            "name": "two-heads",
+            "task": "detection",
+            "model": {"source": f"{tmp_path}/two_heads_network:Network", "weights": "random"},
+            "preprocess": SPEC,
+            "labels": ["cat", "dog"],
+            "data": {"calibration": str(pictures)},
+            "quantize": {"precision": "fp16"},
+        }
+    )
+
+    conversion = convert(recipe, tmp_path / "bundle", Store(tmp_path / "store"), Silent())
+
+    assert [stage.artifact.manifest.stage for stage in conversion.stages] == ["export", "fold", "decode", "fp16"]
+    assert conversion.stages[1].artifact.manifest.detail["folded"] == 1
+    bundle = load_bundle(tmp_path / "bundle")
+    raw, usage = conversion.stages[1].usage, bundle.manifest.usage
+    assert isinstance(raw, Detector)
+    assert isinstance(usage, Detector)
+    assert (raw.layout.scores, raw.layout.activation, raw.layout.box_unit) == ("class_logits", "sigmoid", "relative")
+    assert (usage.layout.activation, usage.layout.box_unit, usage.labels) == ("none", "pixels", ("cat", "dog"))
+    for outputs in bundle.golden_outputs():
+        assert {name: array.shape for name, array in outputs.items()} == {"boxes": (1, 16, 4), "scores": (1, 16, 2)}
+        assert 0 <= outputs["scores"].min() <= outputs["scores"].max() <= 1
+        assert outputs["boxes"].max() <= 32
+
+
+def test_final_boxes_stay_as_they_are(end_to_end: Path, pictures: Path, tmp_path: Path) -> None:
+    document = {
+        "name": "final",
+        "task": "detection",
+        "model": {"source": str(end_to_end)},
+        "preprocess": SPEC,
+        "data": {"calibration": str(pictures)},
+        "quantize": {"precision": "fp32"},
+    }
+    with pytest.raises(InputError, match="do not show how many classes there are"):
+        convert(Recipe.model_validate(document), tmp_path / "bundle", Store(tmp_path / "store"), Silent())
+    recipe = Recipe.model_validate(document | {"labels": ["cat", "dog"]})
+
+    conversion = convert(recipe, tmp_path / "bundle", Store(tmp_path / "store"), Silent())
+
+    assert [stage.artifact.manifest.stage for stage in conversion.stages] == ["fold"]
+    usage = conversion.bundle.manifest.usage
+    assert isinstance(usage, Detector)
+    assert usage.layout.kind == "end_to_end"
+    assert conversion.stages[-1].accuracy is not None
