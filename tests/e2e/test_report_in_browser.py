@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgecnn.profiling.records import LayerTime
-from edgecnn.profiling.report.convert_page import ConversionPage, StageRow, render_conversion
+from edgecnn.profiling.report.convert_page import BoxRow, ConversionPage, StageRow, render_conversion
 from edgecnn.profiling.report.profile_page import render_profile
 
 FRAMES = 20_000
@@ -202,7 +202,9 @@ def test_bars_of_a_conversion_are_as_long_as_their_figures(browser, tmp_path):
         StageRow("simplified-and-folded", "", 11_000_000, 5_470_000, "131 dB", 0.9432, 8.0, None),
         StageRow("int8", "QDQ", 5_500_000, None, "57.1 dB, 99.4% same class", 0.9397, 4.0, 5.0),
     )
-    page = ConversionPage("leaves", "orin-nano", "Passed.", stages, (("Labels", "38"),), (("info", "conv", "none"),))
+    boxes = (BoxRow("int8-mixed-precision", 0.3333, 0.517, 0.1343, None, 0.5469, 0.9963, 0.9943, 0.2988),)
+    facts, findings = (("Labels", "38"),), (("info", "conv", "none"),)
+    page = ConversionPage("leaves", "orin-nano", "Passed.", stages, facts, findings, "mAP", boxes)
     _open(browser, tmp_path, render_conversion(page))
     _set_width(browser, 360)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
