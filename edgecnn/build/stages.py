@@ -35,10 +35,8 @@ from edgecnn.graph.model import hash_model, input_specs, load_model, output_spec
 from edgecnn.graph.opset import raise_opset
 from edgecnn.graph.prepare import PREPARATION, infer_shapes, run_passes
 from edgecnn.graph.summary import count_parameters
-from edgecnn.quantize.bias_correction import correct_biases
 from edgecnn.quantize.calibrate import collect_ranges
-from edgecnn.quantize.insert import insert_qdq
-from edgecnn.quantize.place import place
+from edgecnn.quantize.network import quantize_network
 from edgecnn.quantize.schemes import Scheme
 from edgecnn.vision.decode_detections import candidates
 from edgecnn.vision.images import ImageSet
@@ -218,28 +216,14 @@ def quantize(
                     yield {input_name: frame}
                     task.advance()
 
-        placement = place(model)
-        if not placement.weights:
-            raise GateMissed(
-                f"int8: no layer can be quantized: {next(iter(placement.left_out.values()), 'none has weights')}",
-                "convert with --precision fp16",
-            )
-        ranges = collect_ranges(
-            model, (str(value.name) for value in placement.activations), feeds("calibrate ranges"), config
-        )
-        corrected = correct_biases(model, placement, ranges, feeds("correct biases"))
-        insert_qdq(model, placement, ranges, scheme)
+        # Coordinates in pixels have more digits than INT8.
+        exclude = () if frames.classes else decoding_nodes(model)
+        counts = quantize_network(model, feeds, config, scheme, exclude)
         run_passes(model, (clean_up, infer_shapes))
         save_model(model, payload)
         parity = frames.parity(ort_network(folded.path), ort_network(payload), _PRECISION_FRAMES)
         require_snr(parity, INT8_BAR_DB, "int8")
-        detail = {
-            "layers in INT8": len(placement.weights),
-            "layers left in FP32": len(placement.left_out),
-            "biases corrected": corrected,
-            "calibration pictures": len(calibration),
-        }
-        return _output(payload, parity, detail)
+        return _output(payload, parity, {**counts, "calibration pictures": len(calibration)})
 
     settings = {
         "quantize": config.model_dump(exclude={"precision"}),

@@ -127,6 +127,12 @@ class QuantizePart(_Part):
         default="percentile", description="how a tensor's range is chosen from what calibration saw"
     )
     percentile: float = Field(default=99.99, gt=50, le=100, description="for observer: percentile")
+    equalize: bool = Field(
+        default=True, description="give the channels of a tensor ranges of one size, and centre one-sided activations"
+    )
+    rounding: Literal["learned", "nearest"] = Field(
+        default="learned", description="learned: weights are rounded so that each layer's output stays, not each weight"
+    )
     max_images: int = Field(default=500, gt=0, description="calibration pictures used at most, spread evenly")
 
 

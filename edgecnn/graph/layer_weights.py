@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgecnn.graph.model import constant
+from edgecnn.graph.model import add_initializer, constant
 
 LINEAR_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
@@ -64,6 +64,32 @@ def read_weights(layer: ir.Node) -> LayerWeights | None:
         dtype=weight.dtype,
         inputs_first=inputs_first,
     )
+
+
+def replace_weights(
+    graph: ir.Graph, layer: ir.Node, weights: LayerWeights, weight: Float64, bias: Float64, suffix: str
+) -> None:
+    """Give a layer other weights of the same form, and a bias for each output channel; constants are made anew.
+
+    Args:
+        graph: The layer's.
+        layer: Conv, ConvTranspose or Gemm; a MatMul becomes a Gemm where its bias is not zero.
+        weights: As ``read_weights`` gave them.
+        weight: In their form.
+        bias: (outputs,).
+        suffix: For the names of the new constants.
+    """
+    name = layer.name or str(layer.outputs[0].name)
+    stored = add_initializer(graph, f"{name}.{suffix}", weights.stored(weight).astype(weights.dtype))
+    layer.replace_input_with(1, stored)
+    for attribute in ("alpha", "beta"):
+        layer.attributes.pop(attribute, None)
+    if not bias.any() and len(layer.inputs) < 3:
+        return
+    if layer.op_type == "MatMul":
+        layer.op_type = "Gemm"
+    layer.resize_inputs(3)
+    layer.replace_input_with(2, add_initializer(graph, f"{name}.{suffix}_bias", bias.astype(weights.dtype)))
 
 
 def attribute_ints(node: ir.Node, name: str, default: int) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import onnx_ir.passes.common as common
 
 from edgecnn.graph.cleanup import clean_up
 from edgecnn.graph.fold_bn import fold_batch_norm
+from edgecnn.graph.fold_pad import fold_pad
 from edgecnn.graph.freeze import freeze_batch
 from edgecnn.graph.model import PassResult
 
@@ -20,7 +21,15 @@ def infer_shapes(model: ir.Model) -> PassResult:
     return PassResult(modified=common.ShapeInferencePass()(model).modified)
 
 
-PREPARATION: tuple[Pass, ...] = (freeze_batch, infer_shapes, clean_up, infer_shapes, fold_batch_norm, clean_up)
+PREPARATION: tuple[Pass, ...] = (
+    freeze_batch,
+    infer_shapes,
+    clean_up,
+    infer_shapes,
+    fold_pad,
+    fold_batch_norm,
+    clean_up,
+)
 """From a graph of any exporter to a folded one."""
 
 

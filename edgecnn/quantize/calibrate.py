@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,21 +35,33 @@ def collect_ranges(
         InputError: A value is infinite or not a number.
     """
     observers = {name: make_observer(config) for name in values}
-    session = OrtSession(_with_outputs(model, set(observers)))
+    for name, array in run_observed(model, observers, frames):
+        observers[name].update(array)
+    return {name: observer.range() for name, observer in observers.items()}
+
+
+def run_observed(
+    model: ir.Model, values: Collection[str], frames: Iterable[Mapping[str, npt.NDArray[Any]]]
+) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """Run frames through the network, one by one, and give the named values of each: name and array.
+
+    Raises:
+        InputError: A value is infinite or not a number.
+    """
+    session = OrtSession(_with_outputs(model, set(values)), optimize=False)
     try:
         for feeds in frames:
             results = session.run(feeds)
-            for name, observer in observers.items():
+            for name in values:
                 array = feeds[name] if name in feeds else results[name]
                 if not np.isfinite(array).all():
                     raise InputError(
                         f"calibration: {name} holds infinity or NaN, and has no range",
                         "the FP32 network overflows on a picture: check its weights, and the preprocessing",
                     )
-                observer.update(array)
+                yield name, array
     finally:
         session.close()
-    return {name: observer.range() for name, observer in observers.items()}
 
 
 def _with_outputs(model: ir.Model, names: set[str]) -> bytes:

@@ -14,13 +14,20 @@ from edgecnn.quantize.place import Placement, WeightPoint
 from edgecnn.quantize.schemes import QUANT_MAX, Scheme
 
 
-def insert_qdq(model: ir.Model, placement: Placement, ranges: Mapping[str, float], scheme: Scheme) -> None:
+def insert_qdq(
+    model: ir.Model,
+    placement: Placement,
+    ranges: Mapping[str, float],
+    rounded: Mapping[str, npt.NDArray[np.float32]],
+    scheme: Scheme,
+) -> None:
     """Put the pairs into the graph.
 
     Args:
         model: FP32; changed in place.
         placement: Places, from ``place`` on this very model.
         ranges: The largest absolute value for each value of ``placement.activations``, by name.
+        rounded: Scales of the weights that are on their grid already, by the name of the layer's output.
         scheme: The target's rules.
     """
     graph = model.graph
@@ -38,7 +45,8 @@ def insert_qdq(model: ir.Model, placement: Placement, ranges: Mapping[str, float
         if (weight, point.axis) not in made:
             again = any(weight is other for other, _ in made)
             name = f"{weight.name}.axis{point.axis}" if again else str(weight.name)
-            made[weight, point.axis] = _quantized_weight(graph, point, weight, name, scheme)
+            scales = rounded.get(str(point.node.outputs[0].name))
+            made[weight, point.axis] = _quantized_weight(graph, point, weight, name, scales, scheme)
         point.node.replace_input_with(1, made[weight, point.axis])
 
 
@@ -68,11 +76,24 @@ def quantize(array: npt.NDArray[Any], scales: npt.NDArray[np.float32], axis: int
     return np.clip(np.rint(array / scales), -QUANT_MAX, QUANT_MAX).astype(np.int8)
 
 
-def _quantized_weight(graph: ir.Graph, point: WeightPoint, weight: ir.Value, name: str, scheme: Scheme) -> ir.Value:
+def fake_quantize(array: npt.NDArray[Any], scale: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """What is left of an array after INT8 with one scale."""
+    return np.asarray(quantize(array, scale, None).astype(np.float32) * scale, dtype=np.float32)
+
+
+def _quantized_weight(
+    graph: ir.Graph,
+    point: WeightPoint,
+    weight: ir.Value,
+    name: str,
+    scales: npt.NDArray[np.float32] | None,
+    scheme: Scheme,
+) -> ir.Value:
     """The weight as the layer shall see it, at the front of its first layer."""
     array = constant(weight)
     assert array is not None
-    scales = weight_scales(array, point.axis)
+    if scales is None:
+        scales = weight_scales(array, point.axis)
     parameters = _scale_and_zero(graph, name, scales)
     if not scheme.weights_as_int8:
         return _insert_pair(graph, weight, parameters, point.axis, name)

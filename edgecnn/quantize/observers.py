@@ -18,6 +18,19 @@ _CANDIDATES = 128
 _SMALLEST_PART = 1 / 64
 
 
+# Of a float's 32 bits: all but the sign; those of the fraction that a channel's bins ignore; 2^-30's bin.
+_MAGNITUDE, _FRACTION_DROPPED, _FIRST_BIN = 0x7FFFFFFF, 20, (127 - 30) << 3
+_OCTAVE_BINS = 48 * 8
+_BIN_EDGES = (
+    ((np.arange(_OCTAVE_BINS + 1, dtype=np.int32) + _FIRST_BIN) << _FRACTION_DROPPED)
+    .view(np.float32)
+    .astype(np.float64)
+)
+_BIN_EDGES[0] = 0
+# Ranges down to a thirty-second of the largest value are tried.
+_RANGE_STEPS = 40
+
+
 class Observer(Protocol):
     """Sees a tensor's values batch by batch and names a range in the end."""
 
@@ -137,6 +150,48 @@ def _expected_error(centres: npt.NDArray[np.float64], weights: npt.NDArray[np.fl
     scale = limit / QUANT_MAX
     restored = np.minimum(np.round(centres / scale), QUANT_MAX) * scale
     return float(((centres - restored) ** 2 * weights).sum())
+
+
+class ChannelHistogram:
+    """Counts of absolute values for each channel, in bins of one eighth of an octave, in constant memory.
+
+    A bin's number is the upper bits of the value as a float: exponent and three bits of fraction. So no range has to be
+    known beforehand, and counting needs no logarithm. Values below 2^-30 fall into the first bin, those above 2^18 into
+    the last.
+    """
+
+    def __init__(self) -> None:
+        self._counts: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+
+    def update(self, values: npt.NDArray[Any]) -> None:
+        """Count the values of an array (1, channels, ...)."""
+        channels = values.shape[1]
+        bits = np.ascontiguousarray(values, dtype=np.float32).reshape(channels, -1).view(np.int32)
+        bins = ((bits & _MAGNITUDE) >> _FRACTION_DROPPED) - _FIRST_BIN
+        bins = np.clip(bins, 0, _OCTAVE_BINS - 1) + np.arange(channels, dtype=np.int32)[:, None] * _OCTAVE_BINS
+        counts = np.bincount(bins.reshape(-1), minlength=channels * _OCTAVE_BINS)
+        self._counts = counts if not self._counts.size else self._counts + counts
+
+    def peaks(self) -> npt.NDArray[np.float64]:
+        """Each channel's largest absolute value, up to a bin's width; 0 where all were 0."""
+        counts = self._counts.reshape(-1, _OCTAVE_BINS)
+        highest = _OCTAVE_BINS - 1 - np.argmax(counts[:, ::-1] > 0, axis=1)
+        return np.where(highest > 0, _BIN_EDGES[highest + 1], 0.0)
+
+    def ranges(self) -> npt.NDArray[np.float64]:
+        """The range of each channel at which rounding and clipping to INT8 have the smallest squared error."""
+        counts = self._counts.reshape(-1, _OCTAVE_BINS).astype(np.float64)
+        centres = (_BIN_EDGES[:-1] + _BIN_EDGES[1:])[None] / 2
+        peaks = self.peaks()[:, None]
+        best, smallest = peaks.copy(), np.full(peaks.shape, np.inf)
+        for step in range(_RANGE_STEPS):
+            limit = peaks * 2.0 ** (-step / 8)
+            # Rounding errors are uniform; a value below half a step becomes 0.
+            rounding = np.minimum(centres**2, (limit / QUANT_MAX) ** 2 / 12)
+            errors = np.where(centres <= limit, rounding, (centres - limit) ** 2)
+            total = (errors * counts).sum(axis=1, keepdims=True)
+            best, smallest = np.where(total < smallest, limit, best), np.minimum(total, smallest)
+        return best.reshape(-1)
 
 
 def make_observer(config: QuantizePart) -> Observer:

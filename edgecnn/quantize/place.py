@@ -43,11 +43,19 @@ class Placement:
     left_out: dict[str, str]
 
 
-def place(model: ir.Model) -> Placement:
-    """Choose the places."""
+def place(model: ir.Model, exclude: Collection[str] = ()) -> Placement:
+    """Choose the places.
+
+    Args:
+        model: Shapes inferred.
+        exclude: Names of nodes to leave as they are.
+    """
     placement = Placement({}, [], {})
     for node in model.graph:
         if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+            continue
+        if node.name in exclude:
+            placement.left_out[str(node.name)] = "it is left out by choice"
             continue
         axis_or_reason = _weight_axis(node)
         if isinstance(axis_or_reason, str):
@@ -59,7 +67,11 @@ def place(model: ir.Model) -> Placement:
         placement.activations.setdefault(data, []).append((node, 0))
     quantized = {point.node for point in placement.weights}
     for node in model.graph:
-        if node.op_type == "Add" and (position := _identity_branch(node, quantized)) is not None:
+        if (
+            node.op_type == "Add"
+            and node.name not in exclude
+            and (position := _identity_branch(node, quantized)) is not None
+        ):
             branch = node.inputs[position]
             assert branch is not None
             placement.activations.setdefault(branch, []).append((node, position))

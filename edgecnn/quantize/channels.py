@@ -1,0 +1,230 @@
+"""Which channels of which values may be scaled together without changing what a network computes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgecnn.graph.layer_weights import LayerWeights, read_weights
+from edgecnn.graph.model import constant
+
+# f(s x) = s f(x) for s > 0, channel by channel.
+_HOMOGENEOUS = frozenset(
+    {
+        "Relu",
+        "LeakyRelu",
+        "PRelu",
+        "MaxPool",
+        "AveragePool",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "Identity",
+        "Dropout",
+    }
+)
+_FIXED = 0
+
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer whose weights can take up the scales of its inputs and outputs.
+
+    Attributes:
+        node: Conv, Gemm or MatMul.
+        weights: What it multiplies by.
+        inputs: The scale of each input channel, as a number of ``ChannelScales``.
+        outputs: The scale of each output channel.
+    """
+
+    node: ir.Node
+    weights: LayerWeights
+    inputs: Ids
+    outputs: Ids
+
+    @property
+    def mixes(self) -> bool:
+        """Whether an output channel sums over several input channels; a depthwise convolution does not."""
+        return self.weights.weight.shape[2] > 1
+
+
+@dataclass(frozen=True)
+class ChannelScales:
+    """The free scales of a network.
+
+    Attributes:
+        count: How many numbers there are; number 0 is the scale that must stay 1.
+        layers: All layers that take part.
+        ceilings: Clips with a floor of 0, by node: their channels' numbers and the ceiling. Such a channel may only be
+            scaled up, since the ceiling then cuts off less than before what it should cut.
+    """
+
+    count: int
+    layers: tuple[Layer, ...]
+    ceilings: dict[ir.Node, tuple[Ids, float]]
+
+
+class _Union:
+    """Numbers for channels, with equality (union-find)."""
+
+    def __init__(self) -> None:
+        self._parent = [_FIXED]
+
+    def new(self, count: int) -> Ids:
+        first = len(self._parent)
+        self._parent.extend(range(first, first + count))
+        return np.arange(first, first + count)
+
+    def find(self, number: int) -> int:
+        while self._parent[number] != number:
+            self._parent[number] = self._parent[self._parent[number]]
+            number = self._parent[number]
+        return number
+
+    def equate(self, left: Ids, right: Ids) -> None:
+        for first, second in zip(left.tolist(), right.tolist(), strict=True):
+            first, second = sorted((self.find(first), self.find(second)))
+            self._parent[second] = first  # the fixed scale is the smallest number, and wins
+
+    def roots(self, ids: Ids) -> Ids:
+        return np.asarray([self.find(number) for number in ids.tolist()], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._parent)
+
+
+def free_scales(model: ir.Model, exclude: Collection[str] = ()) -> ChannelScales:
+    """Find the channels that can be scaled.
+
+    A layer's output channel gets a number of its own; positively homogeneous operators pass it on, additions equate the
+    numbers of what they add, and everything else (Sigmoid, a graph output, a layer of ``exclude``) fixes it at 1.
+
+    Args:
+        model: Shapes inferred.
+        exclude: Names of nodes that must stay as they are.
+    """
+    union = _Union()
+    ids: dict[ir.Value, Ids] = {}
+    layers: list[tuple[ir.Node, LayerWeights, Ids, Ids]] = []
+    ceilings: dict[ir.Node, tuple[Ids, float]] = {}
+
+    def of(value: ir.Value) -> Ids:
+        if value not in ids:
+            ids[value] = np.zeros(max(_channels(value), 1), dtype=np.int64)
+        return ids[value]
+
+    def fix(value: ir.Value | None) -> None:
+        if value is not None and value in ids:
+            union.equate(of(value), np.zeros_like(of(value)))
+
+    for node in model.graph:
+        if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
+            return ChannelScales(1, (), {})  # a subgraph reads values that are not among its node's inputs
+        output = node.outputs[0]
+        weights = _layer_weights(node) if node.name not in exclude else None
+        data = [value for value in node.inputs if value is not None and constant(value) is None]
+        if weights is not None:
+            groups, made, taken, _ = weights.weight.shape
+            assert node.inputs[0] is not None
+            ids[output] = union.new(groups * made)
+            if of(node.inputs[0]).size == groups * taken:
+                layers.append((node, weights, of(node.inputs[0]), ids[output]))
+                continue
+        elif node.op_type == "Clip" and (ceiling := _ceiling(node)) is not None:
+            ids[output] = of(data[0])
+            ceilings[node] = (ids[output], ceiling)
+            continue
+        elif len(data) == 1 and _passes_on(node, data[0]):
+            ids[output] = of(data[0])
+            continue
+        elif node.op_type in ("Add", "Sub", "Sum") and len(data) == len(node.inputs) and _alike(data):
+            for other in data[1:]:
+                union.equate(of(data[0]), of(other))
+            ids[output] = of(data[0])
+            continue
+        elif node.op_type == "Concat" and node.attributes["axis"].as_int() in (1, 1 - _rank(output)):
+            joined = (
+                np.concatenate([of(value) for value in data])
+                if len(data) == len(node.inputs)
+                else np.zeros(0, dtype=np.int64)
+            )
+            if joined.size == _channels(output):
+                ids[output] = joined
+                continue
+        for value in node.inputs:
+            fix(value)
+    for value in model.graph.outputs:
+        fix(value)
+    return ChannelScales(
+        len(union),
+        tuple(Layer(node, weights, union.roots(taken), union.roots(made)) for node, weights, taken, made in layers),
+        {node: (union.roots(numbers), ceiling) for node, (numbers, ceiling) in ceilings.items()},
+    )
+
+
+def _layer_weights(node: ir.Node) -> LayerWeights | None:
+    """The weights of a layer with a channel axis of 1 and a bias for each channel."""
+    if node.op_type not in ("Conv", "Gemm", "MatMul") or node.inputs[0] is None or constant(node.inputs[0]) is not None:
+        return None
+    if node.op_type != "Conv" and _rank(node.inputs[0]) != 2:
+        return None
+    if "transA" in node.attributes and node.attributes["transA"].as_int():
+        return None
+    weights = read_weights(node)
+    if weights is None or weights.bias.size != weights.weight.shape[0] * weights.weight.shape[1]:
+        return None
+    return weights
+
+
+def _ceiling(node: ir.Node) -> float | None:
+    """The upper bound of a Clip whose lower one is 0."""
+    bounds = [constant(value) if value is not None else None for value in (*node.inputs[1:3], None, None)[:2]]
+    if len(node.inputs) < 3 or bounds[0] is None or bounds[1] is None:
+        return None
+    return float(bounds[1]) if float(bounds[0]) == 0 < float(bounds[1]) else None
+
+
+def _passes_on(node: ir.Node, data: ir.Value) -> bool:
+    """Whether a node with one computed input scales with it, channel by channel."""
+    same = _channels(data) == _channels(node.outputs[0]) > 0
+    match node.op_type:
+        case "Pad":
+            fill = node.inputs[2] if len(node.inputs) > 2 else None
+            filled = constant(fill) if fill is not None else np.zeros(1)
+            return same and filled is not None and not filled.any()
+        case "Resize":
+            return same
+        case "ReduceMean":
+            axes = constant(node.inputs[1]) if len(node.inputs) > 1 else None
+            named = axes.tolist() if axes is not None else list(_ints(node, "axes"))
+            return same and bool(named) and all(axis % _rank(data) > 1 for axis in named)
+        case "Flatten" | "Reshape" | "Squeeze":
+            # From (N, C, 1, 1) to (N, C).
+            shape = data.shape.dims[2:] if data.shape is not None else ()
+            return same and _rank(node.outputs[0]) == 2 and all(size == 1 for size in shape)
+        case "PRelu":
+            return same and _rank(data) == 4
+        case operator:
+            return same and operator in _HOMOGENEOUS and len(node.outputs) == 1
+
+
+def _ints(node: ir.Node, name: str) -> tuple[int, ...]:
+    return tuple(node.attributes[name].as_ints()) if name in node.attributes else ()
+
+
+def _alike(values: list[ir.Value]) -> bool:
+    return all(value.shape is not None and value.shape == values[0].shape for value in values) and _rank(values[0]) > 1
+
+
+def _rank(value: ir.Value) -> int:
+    return 0 if value.shape is None else len(value.shape)
+
+
+def _channels(value: ir.Value) -> int:
+    size = value.shape[1] if value.shape is not None and len(value.shape) > 1 else 0
+    return size if isinstance(size, int) else 0
