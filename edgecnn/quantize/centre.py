@@ -42,7 +42,7 @@ def centre_activations(model: ir.Model, placement: Placement, ranges: dict[str, 
         made = _linear(source)
         readers = [_absorbing(node, position) for node, position in value.uses()]
         half = np.float32(ranges[str(value.name)] / 2)
-        if made is None or len(before.uses()) != 1 or None in readers or not half > 0:
+        if made is None or len(before.uses()) != 1 or before.is_graph_output() or None in readers or not half > 0:
             continue
         graph = model.graph
         replace_weights(graph, source, made, made.weight, made.bias.reshape(-1) - half, "centred")

@@ -131,11 +131,11 @@ def free_scales(model: ir.Model, exclude: Collection[str] = ()) -> ChannelScales
         if weights is not None:
             groups, made, taken, _ = weights.weight.shape
             assert node.inputs[0] is not None
-            ids[output] = union.new(groups * made)
             if of(node.inputs[0]).size == groups * taken:
+                ids[output] = union.new(groups * made)
                 layers.append((node, weights, of(node.inputs[0]), ids[output]))
                 continue
-        elif node.op_type == "Clip" and (ceiling := _ceiling(node)) is not None:
+        elif node.op_type == "Clip" and data and (ceiling := _ceiling(node)) is not None:
             ids[output] = of(data[0])
             ceilings[node] = (ids[output], ceiling)
             continue

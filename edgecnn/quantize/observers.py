@@ -164,9 +164,9 @@ class ChannelHistogram:
         self._counts: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
     def update(self, values: npt.NDArray[Any]) -> None:
-        """Count the values of an array (1, channels, ...)."""
+        """Count the values of an array (batch, channels, ...)."""
         channels = values.shape[1]
-        bits = np.ascontiguousarray(values, dtype=np.float32).reshape(channels, -1).view(np.int32)
+        bits = np.ascontiguousarray(values.swapaxes(0, 1), dtype=np.float32).reshape(channels, -1).view(np.int32)
         bins = ((bits & _MAGNITUDE) >> _FRACTION_DROPPED) - _FIRST_BIN
         bins = np.clip(bins, 0, _OCTAVE_BINS - 1) + np.arange(channels, dtype=np.int32)[:, None] * _OCTAVE_BINS
         counts = np.bincount(bins.reshape(-1), minlength=channels * _OCTAVE_BINS)
