@@ -19,13 +19,14 @@ def fold_pad(model: ir.Model) -> PassResult:
     arrives as a Pad or as the attribute ``auto_pad``; the latter depends on the picture's size and is computed here.
 
     Left alone: other modes or values than zero, padding of channels, negative padding, a result used elsewhere too, and
-    ``auto_pad`` where the picture's size is open.
+    ``auto_pad`` where the picture's size is open or strides leave so much out that runtimes differ.
     """
     counts = Counter[str]()
     for node in list(model.graph):
         if node.op_type == "Conv" and node.domain == "":
             counts["automatic padding written out"] += _write_out(node)
-            counts["pads folded"] += _fold_before(model.graph, node)
+            while _fold_before(model.graph, node):
+                counts["pads folded"] += 1
     return PassResult(modified=any(counts.values()), counts={name: count for name, count in counts.items() if count})
 
 
@@ -57,7 +58,10 @@ def _write_out(node: ir.Node) -> bool:
         dilations = _for_each_axis(attribute_ints(node, "dilations", 1), len(sizes))
         for axis, size in enumerate(sizes):
             reach = (kernel[axis] - 1) * dilations[axis] + 1
-            totals[axis] = max((-(-size // strides[axis]) - 1) * strides[axis] + reach - size, 0)
+            missing = (-(-size // strides[axis]) - 1) * strides[axis] + reach - size
+            if missing < -1:  # strides beyond the kernel: onnxruntime crops, where TensorFlow starts at the corner
+                return False
+            totals[axis] = max(missing, 0)
     smaller = [total // 2 for total in totals]
     larger = [total - half for total, half in zip(totals, smaller, strict=True)]
     pads = (*smaller, *larger) if automatic == "SAME_UPPER" else (*larger, *smaller)
