@@ -69,7 +69,7 @@ def _row(node: ir.Node, counted: set[str]) -> LayerRow:
     if node.op_type in _WEIGHTED:
         weights = _size(node, 1, counted)
         biases = _size(node, 2, counted)
-        macs = _macs(node)
+        macs = count_macs(node)
     elif node.op_type == "BatchNormalization":
         weights, biases = _size(node, 1, counted), _size(node, 2, counted)
         statistics = _size(node, 3, counted) + _size(node, 4, counted)
@@ -108,8 +108,11 @@ def _volume(value: ir.Value | None) -> int | None:
     return None if sizes is None else math.prod(sizes)
 
 
-def _macs(node: ir.Node) -> int | None:
-    """Multiply-accumulates: each output element of a Conv takes (Cin / groups) x Kh x Kw; of a Gemm, its inner size."""
+def count_macs(node: ir.Node) -> int | None:
+    """Multiply-accumulates of a Conv, ConvTranspose, Gemm or MatMul; None where shapes are not known.
+
+    Each output element of a Conv takes (Cin / groups) x Kh x Kw; of a Gemm, its inner size.
+    """
     weight = _sizes(_weight_source(node, 1))
     # Every input element of a ConvTranspose meets (Cout / groups) x Kh x Kw weights.
     elements = _volume(node.inputs[0] if node.op_type == "ConvTranspose" else node.outputs[0])

@@ -1,8 +1,9 @@
-"""From an FP32 network to INT8: equalize, calibrate, centre, round, insert."""
+"""From an FP32 network to INT8: equalize, calibrate, centre, round, and leave out what INT8 does not suit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
@@ -10,35 +11,69 @@ import onnx_ir as ir
 
 from edgecnn.core.recipe import QuantizePart
 from edgecnn.errors import GateMissed
+from edgecnn.graph.layer_weights import is_linear_layer
+from edgecnn.graph.summary import count_macs
 from edgecnn.quantize.calibrate import collect_ranges
 from edgecnn.quantize.centre import centre_activations
 from edgecnn.quantize.equalize import equalize
 from edgecnn.quantize.insert import insert_qdq
 from edgecnn.quantize.place import place
-from edgecnn.quantize.rounding import round_weights
+from edgecnn.quantize.rounding import Rounding, apply_rounding, find_roundings
 from edgecnn.quantize.schemes import Scheme
 
 Feeds = Callable[[str], Iterable[Mapping[str, npt.NDArray[Any]]]]
 
 
-def quantize_network(
-    model: ir.Model, feeds: Feeds, config: QuantizePart, scheme: Scheme, exclude: Collection[str] = ()
-) -> dict[str, int]:
-    """Put convolutions and fully connected layers into INT8.
+@dataclass(frozen=True)
+class Calibrated:
+    """Everything about a network's quantization but the choice of its layers.
+
+    Attributes:
+        model: FP32, with channels equalized and activations centred; every layer has a name.
+        layers: Layers that can be quantized, with their multiply-accumulates, by name.
+        total_macs: Of all layers, those included that cannot be quantized.
+        ranges: The largest absolute value for each value that may be quantized, by name.
+        roundings: For layers, by the name of their output.
+        counts: What was done.
+    """
+
+    model: ir.Model
+    layers: dict[str, int]
+    total_macs: int
+    ranges: dict[str, float]
+    roundings: dict[str, Rounding]
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A quantized network.
+
+    Attributes:
+        model: With Q/DQ pairs.
+        int8_share: Part of the multiply-accumulates that INT8 layers do.
+        counts: What was done.
+    """
+
+    model: ir.Model
+    int8_share: float
+    counts: dict[str, int]
+
+
+def calibrate_network(model: ir.Model, feeds: Feeds, config: QuantizePart, exclude: Collection[str] = ()) -> Calibrated:
+    """Prepare the quantization of convolutions and fully connected layers.
 
     Args:
         model: FP32, BatchNorms and pads folded, shapes inferred; changed in place.
         feeds: Gives the calibration feeds, one by one and from the start each time; it is told what they are for.
         config: The recipe's wishes.
-        scheme: The target's rules.
         exclude: Names of nodes to leave in FP32.
-
-    Returns:
-        Counts of what was done.
 
     Raises:
         GateMissed: No layer can be quantized.
     """
+    for node in model.graph:
+        node.name = node.name or str(node.outputs[0].name)
     placement = place(model, exclude)
     if not placement.weights:
         reason = next(iter(placement.left_out.values()), "none has weights")
@@ -48,12 +83,56 @@ def quantize_network(
     ranges = collect_ranges(model, names, feeds("calibrate ranges"), config)
     centred = centre_activations(model, placement, ranges) if config.equalize else 0
     learned = config.rounding == "learned"
-    rounded = round_weights(model, placement, ranges, feeds("round weights"), learned=learned)
-    insert_qdq(model, placement, ranges, rounded, scheme)
-    return {
-        "layers in INT8": len(placement.weights),
-        "layers left in FP32": len(placement.left_out),
+    roundings = find_roundings(model, placement, ranges, feeds("round weights"), learned=learned)
+    counts = {
         "channels equalized": equalized,
         "activations centred": centred,
-        "layers rounded by their output" if learned else "biases corrected": len(rounded),
+        "layers rounded by their output" if learned else "biases corrected": len(roundings),
     }
+    layers = {str(point.node.name): count_macs(point.node) or 0 for point in placement.weights}
+    total = sum(count_macs(node) or 0 for node in model.graph if is_linear_layer(node))
+    return Calibrated(model, layers, total, ranges, roundings, counts)
+
+
+def quantize_layers(calibrated: Calibrated, scheme: Scheme, chosen: Collection[str]) -> Quantized:
+    """Write the quantization of some layers into a copy of the network.
+
+    Args:
+        calibrated: What ``calibrate_network`` found.
+        scheme: The target's rules.
+        chosen: Names of the layers, of ``calibrated.layers``.
+    """
+    model = ir.from_proto(ir.to_proto(calibrated.model))
+    placement = place(model, {str(node.name) for node in model.graph if is_linear_layer(node)} - set(chosen))
+    scales: dict[str, npt.NDArray[Any]] = {}
+    for point in placement.weights:
+        key = str(point.node.outputs[0].name)
+        if (rounding := calibrated.roundings.get(key)) is not None:
+            apply_rounding(model, point, rounding)
+            scales[key] = rounding.scales
+    insert_qdq(model, placement, calibrated.ranges, scales, scheme)
+    done = sum(calibrated.layers[name] for name in chosen)
+    counts = {"layers in INT8": len(placement.weights), "layers left out": len(placement.left_out), **calibrated.counts}
+    return Quantized(model, done / calibrated.total_macs if calibrated.total_macs else 1.0, counts)
+
+
+def layers_to_leave(calibrated: Calibrated, sensitivities: Mapping[str, float], share: float) -> tuple[str, ...]:
+    """The layers that disturb the output most for what they compute, as many as fit.
+
+    Layers whose errors sum to a hundredth of all are not worth a change of type, and stay in INT8.
+
+    Args:
+        calibrated: The network.
+        sensitivities: Of each layer, as ``measure_sensitivities`` gives them.
+        share: Part of all multiply-accumulates that may stay out of INT8.
+    """
+    left: list[str] = []
+    budget = share * calibrated.total_macs
+    negligible = sum(sensitivities.values()) / 100 / max(len(sensitivities), 1)
+    for name in sorted(
+        sensitivities, key=lambda name: sensitivities[name] / max(calibrated.layers[name], 1), reverse=True
+    ):
+        if calibrated.layers[name] <= budget and sensitivities[name] > negligible:
+            left.append(name)
+            budget -= calibrated.layers[name]
+    return tuple(left)

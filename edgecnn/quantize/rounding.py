@@ -19,8 +19,8 @@ from edgecnn.quantize.schemes import QUANT_MAX
 
 # Places of a picture at which each layer's input is looked at: 200 pictures give 12,800 samples a layer.
 _PLACES = 64
-# Samples are multiplied out in blocks: a matrix product of so many columns is quick.
-_BLOCK = 1024
+# Samples are multiplied out in blocks, since a matrix product of many columns is quick: of so many numbers.
+_BLOCK = 2**20
 # The matrix of a layer with more inputs than this would not fit: its weights are rounded to nearest.
 _MOST_INPUTS = 2304
 # How firmly the refitted weights are held to the FP32 ones, relative to the variance of each input; layers that were
@@ -46,14 +46,29 @@ class _Moments:
     waiting: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None = None
 
 
-def round_weights(
+@dataclass(frozen=True)
+class Rounding:
+    """A layer on the INT8 grid.
+
+    Attributes:
+        weight: In the form of ``LayerWeights``, every value a whole multiple of its output channel's scale.
+        bias: (outputs,), with the mean error of each output taken out.
+        scales: (outputs,).
+    """
+
+    weight: Float64
+    bias: Float64
+    scales: npt.NDArray[np.float32]
+
+
+def find_roundings(
     model: ir.Model,
     placement: Placement,
     ranges: Mapping[str, float],
     frames: Iterable[Mapping[str, npt.NDArray[Any]]],
     *,
     learned: bool = True,
-) -> dict[str, npt.NDArray[np.float32]]:
+) -> dict[str, Rounding]:
     """Put the weights of every Conv, Gemm and MatMul on the INT8 grid, and correct the biases.
 
     For each layer the expected squared error ``E |W x - V q|^2`` is made small, where x is the input in FP32, q the
@@ -65,25 +80,25 @@ def round_weights(
     rounded to nearest, with their bias corrected.
 
     Args:
-        model: FP32; changed in place.
+        model: FP32; left as it is.
         placement: Made on this model.
         ranges: The largest absolute value for each quantized value, by name.
         frames: Calibration feeds.
         learned: Whether to do more than rounding to nearest.
 
     Returns:
-        The scales of the rounded weights, one an output channel, by the name of the layer's output. Layers that are not
-        in it (ConvTranspose, a bias that differs from row to row) are as they were.
+        Roundings by the name of the layer's output. Layers that are not in it (ConvTranspose, a bias that differs from
+        row to row) have none.
     """
     layers = {
         str(point.node.outputs[0].name): (point, weights) for point in placement.weights if (weights := _form(point))
     }
-    inputs = {key: str(point.node.inputs[0].name) for key, (point, _) in layers.items() if point.node.inputs[0]}
     moments = {key: _Moments(waiting=[]) for key in layers}
     generator = np.random.default_rng(0)
     readers: dict[str, list[str]] = {}
-    for key, name in inputs.items():
-        readers.setdefault(name, []).append(key)
+    for key, (point, _) in layers.items():
+        assert point.node.inputs[0] is not None
+        readers.setdefault(str(point.node.inputs[0].name), []).append(key)
     for name, array in run_observed(model, readers, frames):
         scale = scales_of(ranges[name])
         for key in readers[name]:
@@ -91,12 +106,19 @@ def round_weights(
             exact = _columns(array, point.node, weights, generator)
             rounded = fake_quantize(exact, scale)
             _add(moments[key], rounded, exact - rounded, learned and _is_small(weights))
-    scales: dict[str, npt.NDArray[np.float32]] = {}
-    for key, (point, weights) in layers.items():
-        _flush(moments[key], learned and _is_small(weights))
-        weight, bias, scales[key] = _rounded(weights, moments[key], learned and _is_small(weights))
-        replace_weights(model.graph, point.node, weights, weight, bias, "rounded")
-    return scales
+    found: dict[str, Rounding] = {}
+    for key, (_, weights) in layers.items():
+        whole = learned and _is_small(weights)
+        _flush(moments[key], whole)
+        found[key] = _rounded(weights, moments.pop(key), whole)
+    return found
+
+
+def apply_rounding(model: ir.Model, point: WeightPoint, rounding: Rounding) -> None:
+    """Give a layer its rounded weights and corrected bias."""
+    weights = read_weights(point.node)
+    assert weights is not None
+    replace_weights(model.graph, point.node, weights, rounding.weight, rounding.bias, "rounded")
 
 
 def _form(point: WeightPoint) -> LayerWeights | None:
@@ -150,7 +172,7 @@ def _add(moments: _Moments, rounded: npt.NDArray[np.float32], error: npt.NDArray
     assert moments.waiting is not None
     moments.waiting.append((np.concatenate([rounded, one], axis=1), np.concatenate([error, 0 * one], axis=1)))
     moments.count += places
-    if sum(sample.shape[2] for sample, _ in moments.waiting) >= _BLOCK:
+    if sum(sample.size for sample, _ in moments.waiting) >= _BLOCK:
         _flush(moments, whole)
 
 
@@ -164,10 +186,7 @@ def _flush(moments: _Moments, whole: bool) -> None:
     moments.waiting = []
 
 
-def _rounded(
-    weights: LayerWeights, moments: _Moments, learned: bool
-) -> tuple[Float64, Float64, npt.NDArray[np.float32]]:
-    """Weights on the grid, biases, and the grid's scale for each output channel."""
+def _rounded(weights: LayerWeights, moments: _Moments, learned: bool) -> Rounding:
     groups, outputs, taken, taps = weights.weight.shape
     kernel = weights.weight.reshape(groups, outputs, -1)
     scales = scales_of(np.abs(kernel).max(axis=2))
@@ -185,7 +204,9 @@ def _rounded(
         # Mean of W x - V q with x = q + e, over the samples.
         mean_error = (kernel - nearest) @ square[:, :-1] + kernel @ cross[:, :-1]
         found = np.concatenate([nearest, exact[..., -1:] + mean_error], axis=2)
-    return found[..., :-1].reshape(groups, outputs, taken, taps), found[..., -1].reshape(-1), scales.reshape(-1)
+    return Rounding(
+        found[..., :-1].reshape(groups, outputs, taken, taps), found[..., -1].reshape(-1), scales.reshape(-1)
+    )
 
 
 def _least_squares(exact: Float64, step: Float64, square: Float64, cross: Float64, firmness: float) -> Float64:

@@ -1,0 +1,51 @@
+"""What INT8 in one layer does to the outputs of the whole network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn.backends.ort import OrtSession
+from edgecnn.graph.model import model_bytes
+from edgecnn.quantize.network import Calibrated, quantize_layers
+from edgecnn.quantize.schemes import Scheme
+
+Feeds = Sequence[dict[str, npt.NDArray[np.float32]]]
+
+
+def measure_sensitivities(
+    calibrated: Calibrated, scheme: Scheme, frames: Feeds, advance: Callable[[], None] = lambda: None
+) -> dict[str, float]:
+    """Quantize one layer at a time, everything else in FP32, and measure the error at the outputs.
+
+    The errors of different layers add up in power, nearly: on MobileNetV2 their sum is within 0.7 dB of the error of
+    all together. So what a set of layers costs can be read off, and the measured error also counts what a local one
+    cannot see: early noise that later layers amplify, or that never reaches the output.
+
+    Args:
+        calibrated: The network.
+        scheme: The target's rules.
+        frames: A few feeds; each layer runs all of them.
+        advance: Called after each layer.
+
+    Returns:
+        For each layer that can be quantized, by name: the power of the error relative to that of the output, the sum
+        over all outputs.
+    """
+    session = OrtSession(model_bytes(calibrated.model), optimize=False)
+    expected = [session.run(feeds) for feeds in frames]
+    session.close()
+    powers = {name: sum(float((run[name].astype(np.float64) ** 2).sum()) for run in expected) for name in expected[0]}
+    found: dict[str, float] = {}
+    for name in calibrated.layers:
+        session = OrtSession(model_bytes(quantize_layers(calibrated, scheme, {name}).model), optimize=False)
+        errors = dict.fromkeys(powers, 0.0)
+        for feeds, reference in zip(frames, expected, strict=True):
+            for output, array in session.run(feeds).items():
+                errors[output] += float(((array.astype(np.float64) - reference[output]) ** 2).sum())
+        session.close()
+        found[name] = sum(error / powers[output] if powers[output] else 0.0 for output, error in errors.items())
+        advance()
+    return found
