@@ -71,8 +71,9 @@ def draw_detections(image: Image, result: Detections, status: str) -> Image:
         (text_width, ascent), descent = cv2.getTextSize(text, _FONT, scale, 1)
         foot = max(top, ascent + descent + 3)  # of a box at the frame's upper edge the name is inside
         cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), color, thickness)
-        cv2.rectangle(canvas, (left, foot - ascent - descent - 3), (left + text_width + 4, foot), color, -1)
-        cv2.putText(canvas, text, (left + 2, foot - descent - 1), _FONT, scale, (16, 16, 16), 1, cv2.LINE_AA)
+        begin = max(min(left, width - text_width - 5), 0)  # and at its right edge, further left
+        cv2.rectangle(canvas, (begin, foot - ascent - descent - 3), (begin + text_width + 4, foot), color, -1)
+        cv2.putText(canvas, text, (begin + 2, foot - descent - 1), _FONT, scale, (16, 16, 16), 1, cv2.LINE_AA)
     cv2.rectangle(canvas, (0, height), (canvas.shape[1] - 1, canvas.shape[0] - 1), (24, 24, 24), -1)
     cv2.putText(canvas, status, (14, canvas.shape[0] - 8), _FONT, scale, (150, 150, 150), 1, cv2.LINE_AA)
     return canvas  # type: ignore[return-value]

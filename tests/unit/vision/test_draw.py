@@ -120,6 +120,20 @@ def test_a_name_at_the_upper_edge_is_in_the_frame() -> None:
     assert len(name_at(0)) == len(name_at(80)) > 0
 
 
+def test_a_name_at_the_right_edge_is_shifted_into_the_frame() -> None:
+    def name_at(left: int, label: str = "dog", width: int = 300) -> tuple[np.ndarray, int]:
+        """The name's pixels and its first column, of a box so far down that the name is above it."""
+        drawn = draw_detections(np.zeros((200, width, 3), np.uint8), boxes((left, 80, left + 30, 150), label=label), "")
+        columns = np.flatnonzero(drawn[:79].any(axis=(0, 2)))
+        return drawn[:79, columns.min() : columns.max() + 1], int(columns.min())
+
+    (whole, begin), (shifted, shifted_begin) = name_at(100), name_at(265)
+    assert begin == 100
+    assert shifted_begin + shifted.shape[1] == 300
+    np.testing.assert_array_equal(shifted, whole)
+    assert name_at(20, "longer than the frame", 60)[1] == 0  # and its beginning is what is seen
+
+
 def test_classes_have_colours_of_their_own_and_the_strip_the_status() -> None:
     blank = np.zeros((100, 100, 3), np.uint8)
     colours = {tuple(draw_detections(blank, boxes((20, 40, 80, 90), kind=kind), "")[88, 50]) for kind in range(8)}
