@@ -11,7 +11,7 @@ import pytest
 
 from edgecnn.core.recipe import QuantizePart
 from edgecnn.errors import InputError
-from edgecnn.quantize.calibrate import collect_ranges
+from edgecnn.quantize.calibrate import collect_ranges, run_observed
 
 GraphOf = Callable[..., Any]
 
@@ -35,6 +35,30 @@ def test_inputs_inner_values_and_outputs_are_observed(graph_of: GraphOf) -> None
     ranges = collect_ranges(model, ["x", "a", "b"], frames((1, 1), (-4, 2)), MINMAX)
 
     assert ranges == {"x": 4, "a": 8, "b": 2}
+
+
+def test_values_come_frame_by_frame(graph_of: GraphOf) -> None:
+    """Each frame is read when its values are wanted, and not before: pictures are not held in memory."""
+    read: list[float] = []
+
+    def feeds() -> Iterator[dict[str, np.ndarray]]:
+        for feed in frames((1, 1), (-4, 2)):
+            read.append(float(feed["x"][0, 0]))
+            yield feed
+
+    values = run_observed(graph_of(TEXT, k=K), ["x", "b"], feeds())
+
+    assert read == []
+    name, array = next(values)
+    assert (name, array.tolist(), read) == ("x", [[1, 1]], [1])
+    assert [(name, array.tolist()) for name, array in values] == [("b", [[2, 0]]), ("x", [[-4, 2]]), ("b", [[0, 0]])]
+
+
+def test_no_frames_give_no_values(graph_of: GraphOf) -> None:
+    model = graph_of(TEXT, k=K)
+
+    assert list(run_observed(model, ["a"], [])) == []
+    assert collect_ranges(model, ["a"], [], MINMAX) == {"a": 0}
 
 
 def test_the_model_is_left_as_it_was(graph_of: GraphOf) -> None:

@@ -38,7 +38,7 @@ def operators(model: Any) -> list[str]:
 def quantized(model: Any, scheme: Scheme, limit: float = 1.0) -> Any:
     """Quantize in place, with one range for every activation, as the INT8 stage does."""
     placement = place(model)
-    insert_qdq(model, placement, {str(value.name): limit for value in placement.activations}, scheme)
+    insert_qdq(model, placement, {str(value.name): limit for value in placement.activations}, {}, scheme)
     run_passes(model, (clean_up, infer_shapes))
     return model
 
@@ -156,6 +156,24 @@ def test_a_scale_covers_its_channels_largest_weight(
         assert (np.abs(stored.astype(int)).max(axis=others) == QUANT_MAX).all()
     restored = stored.astype(np.float32) * scale.reshape(shape)
     assert np.abs(restored - arrays["w"]).max() <= scale.max() / 2 * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("scheme", [INT8, FP32], ids=["int8", "fp32"])
+def test_weights_that_were_rounded_keep_the_grid_they_are_on(graph_of: GraphOf, scheme: Scheme) -> None:
+    """The steps may not reach the end of the range, so that the largest weight does not tell the scale."""
+    scales = np.float32([0.5, 0.25, 1, 2])
+    steps = np.arange(-8, 8).reshape(4, 4, 1, 1)
+    text, arrays = BODIES["Conv"]
+    model = graph_of(text, **arrays | {"w": (steps * scales.reshape(4, 1, 1, 1)).astype(np.float32)})
+
+    insert_qdq(model, place(model), {"x": 1.0}, {"y": scales}, scheme)
+
+    (node,) = [node for node in model.graph if node.op_type == "Conv"]
+    restorer = node.inputs[1].producer()
+    assert restorer is not None
+    np.testing.assert_array_equal(constant(restorer.inputs[1]), scales)
+    if scheme.weights_as_int8:
+        np.testing.assert_array_equal(constant(restorer.inputs[0]), steps)
 
 
 def test_only_the_identity_of_a_residual_block_gets_a_pair(graph_of: GraphOf) -> None:

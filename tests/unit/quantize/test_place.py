@@ -107,6 +107,31 @@ def test_a_convolution_that_is_not_quantized_takes_no_addition_in(graph_of: Grap
     assert uses(place(model)) == {}
 
 
+def test_a_layer_can_be_left_out_by_choice(graph_of: GraphOf) -> None:
+    """Then its input stays as it is, unless others want it, and no addition goes into it."""
+    model = graph_of(
+        f"""net ({PICTURE} x) => ({PICTURE} y) {{
+            [one] a = Conv(x, w)
+            r = Relu(a)
+            [two] b = Conv(r, w)
+            [sum] y = Add(b, x)
+        }}""",
+        w=W,
+    )
+
+    placement = place(model, {"two"})
+
+    assert placement.left_out == {"two": "it is left out by choice"}
+    assert uses(placement) == {"x": [("one", 0)]}
+
+
+def test_an_addition_can_be_left_out_by_choice(graph_of: GraphOf) -> None:
+    model = graph_of(f"net ({PICTURE} x) => ({PICTURE} y) {{ [one] a = Conv(x, w) [sum] y = Add(a, x) }}", w=W)
+
+    assert uses(place(model)) == {"x": [("one", 0), ("sum", 1)]}
+    assert uses(place(model, {"sum"})) == {"x": [("one", 0)]}
+
+
 LEFT_OUT: dict[str, tuple[str, dict[str, np.ndarray], str]] = {
     "three channels a group": (
         "net (float[1, 6, 4, 4] x) => (float[1, 6, 4, 4] y) { [odd] y = Conv<group = 2>(x, w) }",
