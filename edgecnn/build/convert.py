@@ -8,6 +8,7 @@ from typing import Any
 
 from edgecnn.build import stages
 from edgecnn.build.detectors import classes_of, find_detector
+from edgecnn.build.embedding import require_uint8, with_preprocess
 from edgecnn.build.gates import require_boxes_kept, require_kept
 from edgecnn.build.judging import judged
 from edgecnn.build.labels import resolve_labels
@@ -59,11 +60,16 @@ def convert(
         GateMissed: A stage missed its bar; nothing is written.
     """
     require_bundle_path(out)
-    work = open_work(recipe, store, progress, needs_labels=needs_labels)
+    spec = recipe.preprocess
+    work = open_work(_outside(recipe), store, progress, needs_labels=needs_labels)
+    if spec.embed is not None:
+        require_uint8(work.device)
     made = _to_folded(work)
     if not work.labelled and recipe.quantize.precision != "fp32":
         work.notes.append("no labelled pictures: the precision was judged by agreement with FP32, not by accuracy")
     results = _as_detector(work, made) if recipe.task == "detection" else _as_classifier(work, made)
+    if spec.embed is not None:
+        results.append(with_preprocess(work, spec, results[-1]))
     final, precision = _to_precision(work, results[-1])
     if final is not None:
         results.append(final)
@@ -82,7 +88,7 @@ def convert(
         ),
         inputs=last.manifest.inputs,
         outputs=last.manifest.outputs,
-        preprocess=recipe.preprocess,
+        preprocess=spec,
         preprocess_assumed=preprocess_assumed,
         scores=usage.scores if isinstance(usage, Classifier) else None,
         detector=_detector_part(usage, recipe) if isinstance(usage, Detector) else None,
@@ -112,7 +118,12 @@ def train_only(recipe: Recipe, store: Store, progress: Progress) -> Artifact:
         raise InputError(f"recipe {recipe.name}: data.train is missing", "name a folder with a folder for each class")
     labels = resolve_labels(recipe, recipe.model.num_classes)
     images = open_pictures(recipe.data.train, store).labelled_for(labels)
-    return stages.train(recipe, images, store, progress)
+    return stages.train(_outside(recipe), images, store, progress)
+
+
+def _outside(recipe: Recipe) -> Recipe:
+    """The recipe without embedding, which is a stage of its own: those before it are the same without."""
+    return recipe.model_copy(update={"preprocess": recipe.preprocess.outside})
 
 
 def _to_folded(work: Work) -> list[Artifact]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgecnn.backends.ort import OrtSession
 from edgecnn.core.artifact import Parity
 from edgecnn.core.preprocess import Preprocess
@@ -17,10 +19,13 @@ from edgecnn.graph.prepare import infer_shapes, run_passes
 from edgecnn.graph.simulate_fp16 import holds_fp16, simulate_fp16
 from edgecnn.vision.images import spread_indices
 
+# Of grey levels around the middle, in synthetic frames: few are cut off at black or white.
+_GREY_SPREAD = 50
+
 
 @dataclass(frozen=True)
 class Frames:
-    """Inputs on which a stage is compared with its parent.
+    """Inputs on which a stage is compared with its parent: what the network takes, as its preprocessing says.
 
     Attributes:
         paths: Pictures; none stand for synthetic inputs.
@@ -41,8 +46,11 @@ class Frames:
 
     def inputs(self, count: int) -> Iterable[Array]:
         """``count`` of the frames at most, evenly spread, as network inputs."""
-        if not self.paths:
+        if not self.paths and self.spec.embed is None:
             return synthetic_frames((1, self.spec.channels, *self.spec.size_hw))
+        if not self.paths and self.spec.embed is not None:
+            noise = synthetic_frames((1, 3, *self.spec.embed.frame_hw))
+            return ((128 + _GREY_SPREAD * one).clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1) for one in noise)
         return frames_of([self.paths[index] for index in spread_indices(len(self.paths), count)], self.spec)
 
     def identity(self) -> dict[str, Any]:

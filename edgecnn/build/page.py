@@ -85,12 +85,16 @@ def conversion_page(manifest: BundleManifest, results: Sequence[StageResult]) ->
 
 
 def preprocess_text(spec: Preprocess) -> str:
-    """What happens to a frame before the network, in a line."""
+    """What happens to a frame before the network or in it, in a line."""
     mean, std = (f"({', '.join(f'{value:g}' for value in values)})" for values in (spec.mean, spec.std))
     anchor = f" ({spec.anchor}, padded with {spec.padding})" if spec.resize == "letterbox" else ""
+    inside = ""
+    if spec.embed is not None:
+        height, width = spec.embed.frame_hw
+        inside = f"; inside the network, which takes frames of {width} x {height}, {spec.embed.color}"
     return (
         f"{spec.resize}{anchor} to {spec.size_hw[1]} x {spec.size_hw[0]}, {spec.color}, "
-        f"times {spec.scale:.4g}, mean {mean}, std {std}"
+        f"times {spec.scale:.4g}, mean {mean}, std {std}{inside}"
     )
 
 

@@ -20,7 +20,7 @@ from edgecnn.errors import GateMissed
 from edgecnn.evaluate.parity import Array
 from edgecnn.profiling.measure import milliseconds, time_frames
 from edgecnn.vision.images import read_image
-from edgecnn.vision.preprocess import preprocess
+from edgecnn.vision.preprocess import embedded_frame, network_input
 
 _GOLDEN = 4
 _TIMING_S = 0.5
@@ -44,14 +44,15 @@ def check_result(work: Work, artifact: Artifact) -> Verdict | None:
 
 
 def golden_frames(work: Work) -> dict[str, Image]:
-    """A few pictures for the bundle; smooth noise where there are none."""
-    paths = work.frames.paths
+    """A few pictures for the bundle, noise where there are none; of the frame's size, if that is embedded."""
+    paths, spec = work.frames.paths, work.recipe.preprocess
     if paths:
         chosen = [paths[index * len(paths) // _GOLDEN] for index in range(_GOLDEN)]
         images = [read_image(path) for path in chosen]
+        images = images if spec.embed is None else [embedded_frame(image, spec) for image in images]
     else:
         generator = np.random.default_rng(0)
-        height, width = work.recipe.preprocess.size_hw
+        height, width = spec.size_hw if spec.embed is None else spec.embed.frame_hw
         images = [generator.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(_GOLDEN)]
     return {f"{index:03d}.png": image for index, image in enumerate(images)}
 
@@ -59,7 +60,7 @@ def golden_frames(work: Work) -> dict[str, Image]:
 def golden_outputs(work: Work, model: Artifact, golden: dict[str, Image]) -> list[Mapping[str, Array]]:
     """The network's outputs by name for each of the pictures."""
     network = ort_network(model.path)
-    return [network(preprocess(image, work.recipe.preprocess)) for image in golden.values()]
+    return [network(network_input(image, work.recipe.preprocess)) for image in golden.values()]
 
 
 def timed(work: Work, result: StageResult, frames: list[Image]) -> StageResult:

@@ -48,7 +48,7 @@ def open_work(recipe: Recipe, store: Store, progress: Progress, *, needs_labels:
     """Look at everything that can be wrong before the first long step.
 
     Args:
-        recipe: With the command line's choices already in it.
+        recipe: With the command line's choices already in it, and nothing embedded.
         store: Where stages keep their results.
         progress: Who is told.
         needs_labels: Whether something was asked for that only labels can answer.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Optional
 
@@ -39,6 +40,12 @@ def command(
             "--max-drop", min=0, help="Top-1, or a detector's mAP, lost against FP32, at most, in percentage points."
         ),
     ] = None,
+    frame: Annotated[
+        Optional[str],
+        typer.Option(
+            "--frame", help="WIDTHxHEIGHT of the camera: do the preprocessing inside the network, on its uint8 frames."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Make a bundle for a device: export, fold, quantize, check, prove.
@@ -50,6 +57,7 @@ def command(
     from edgecnn.build.sources import recipe_from
     from edgecnn.build.store import Store
     from edgecnn.cli.stage_table import print_stages
+    from edgecnn.core.preprocess import Embedding
     from edgecnn.core.recipe import is_onnx
     from edgecnn.errors import InputError
 
@@ -64,6 +72,10 @@ def command(
     for name, given in parts.items():
         changes = {key: value for key, value in given.items() if value is not None}
         recipe = recipe.model_copy(update={name: getattr(recipe, name).model_copy(update=changes)})
+    if frame is not None:
+        spec = recipe.preprocess
+        embedding = Embedding(frame_hw=_frame_hw(frame), color=spec.embed.color if spec.embed else "bgr")
+        recipe = recipe.model_copy(update={"preprocess": spec.model_copy(update={"embed": embedding})})
     if max_drop is not None:
         if recipe.data.evaluation is None:
             raise InputError(
@@ -121,3 +133,12 @@ def command(
     if verdict is not None:
         console.say(f"accepted by {verdict.compiler}, standing in for {verdict.device}")
     console.say(f"bundle: {out}")
+
+
+def _frame_hw(text: str) -> tuple[int, int]:
+    from edgecnn.errors import InputError
+
+    matched = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if matched is None:
+        raise InputError(f"--frame {text}: not of the form WIDTHxHEIGHT", "for example --frame 1280x720")
+    return int(matched.group(2)), int(matched.group(1))

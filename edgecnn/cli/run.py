@@ -93,5 +93,11 @@ def command(
             f"frame age p50 {age.p50_ms:.2f} ms, p99 {age.p99_ms:.2f} ms; "
             f"inference p50 {infer.p50_ms:.2f} ms, p99 {infer.p99_ms:.2f} ms"
         )
+    embed = manifest.preprocess.embed
+    if report.resized and embed is not None:
+        console.say(
+            f"{report.resized} frames were brought to {embed.frame_hw[1]} x {embed.frame_hw[0]} first, as the network "
+            f"takes; where the camera's is another: edgecnn convert --frame WIDTHxHEIGHT"
+        )
     if result.failure is not None:
         raise result.failure

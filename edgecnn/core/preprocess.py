@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,23 @@ class Placement:
     left: int
 
 
+class Embedding(BaseModel):
+    """The frames that a network takes whose preprocessing is inside it: uint8 ``(1, height, width, 3)``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    frame_hw: tuple[PositiveInt, PositiveInt] = Field(description="height and width of the camera's frames, pixels")
+    color: Literal["bgr", "rgb"] = Field(
+        default="bgr", description="the order of the channels in the frames that the network gets"
+    )
+
+
 class Preprocess(BaseModel):
     """From a uint8 BGR frame of any size to the network's float32 input ``(1, channels, height, width)``.
 
     In this order: resize, crop at the centre or pad, change colour, multiply by ``scale``, subtract ``mean``, divide by
     ``std``. ``edgecnn.vision.preprocess`` carries it out; training, calibration, evaluation and the runtime all
-    use that one function.
+    use that one function. With ``embed`` the network does all this itself, and gets the frame as it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -56,6 +67,28 @@ class Preprocess(BaseModel):
     scale: float = Field(default=1 / 255, gt=0, description="grey levels are multiplied by this first")
     mean: tuple[float, ...] = Field(default=(0.485, 0.456, 0.406), description="one a channel, in the order of color")
     std: tuple[float, ...] = Field(default=(0.229, 0.224, 0.225), description="one a channel, in the order of color")
+    embed: Embedding | None = Field(
+        default=None, description="do all of this inside the network, which then takes uint8 frames of one size"
+    )
+
+    @property
+    def outside(self) -> Preprocess:
+        """The same done before the network, as for the network that has nothing embedded yet."""
+        return self.model_copy(update={"embed": None})
+
+    @property
+    def to_frame(self) -> Preprocess:
+        """How a picture of any size becomes a BGR frame of the size that the network takes.
+
+        It is resized the way that the network's input is, to the frame's size instead: stretched; or brought to the
+        frame's shorter side and cropped or padded at the centre; or letterboxed, with the same anchor and padding. So
+        the network sees the same part of the picture as without embedding, and with the same aspect ratio; only
+        letterboxed it is smaller where picture and frame have different aspect ratios.
+        """
+        assert self.embed is not None  # there is no frame without
+        size_hw = self.embed.frame_hw
+        changes = {"size_hw": size_hw, "shorter_side": min(size_hw), "color": "bgr", "interpolation": "area"}
+        return self.outside.model_copy(update=changes)
 
     @property
     def channels(self) -> int:

@@ -13,7 +13,7 @@ from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Progress
 from edgecnn.evaluate.parity import Array, Network, only_output
 from edgecnn.vision.images import read_image
-from edgecnn.vision.preprocess import preprocess
+from edgecnn.vision.preprocess import network_input
 
 TOP = 5
 
@@ -27,8 +27,8 @@ class Predictions(BaseModel):
 
 
 def frames_of(paths: Iterable[Path], spec: Preprocess) -> Iterable[Array]:
-    """Pictures as network inputs (1, C, H, W), one by one."""
-    return (preprocess(read_image(path), spec) for path in paths)
+    """Pictures as network inputs, one by one: see ``edgecnn.vision.preprocess.network_input``."""
+    return (network_input(read_image(path), spec) for path in paths)
 
 
 def predict(network: Network, paths: Sequence[Path], spec: Preprocess, progress: Progress, label: str) -> Predictions:

@@ -18,7 +18,7 @@ from edgecnn.vision.boxes import iou_matrix
 from edgecnn.vision.decode_detections import decode_detections
 from edgecnn.vision.detection_set import Annotations, DetectionSet
 from edgecnn.vision.images import read_image
-from edgecnn.vision.preprocess import preprocess
+from edgecnn.vision.preprocess import network_input
 
 # Average precision asks for the doubtful boxes too: those that a user's threshold would hide.
 EVALUATION_THRESHOLD = 0.001
@@ -59,7 +59,7 @@ def predict_detections(
                     f"{size[1]} x {size[0]}",
                     "give the pictures that were annotated",
                 )
-            outputs = network(preprocess(image, detector.preprocess))
+            outputs = network(network_input(image, detector.preprocess))
             found.append(decode_detections(outputs, doubtful, frame_hw))
             task.advance()
     return tuple(found)

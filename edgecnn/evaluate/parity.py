@@ -13,7 +13,7 @@ from edgecnn.core.artifact import Parity
 from edgecnn.errors import GateMissed
 
 Array = npt.NDArray[Any]
-# From one input (1, C, H, W) to the outputs by name.
+# From one input, (1, C, H, W) or a uint8 frame (1, H, W, 3), to the outputs by name.
 Network = Callable[[Array], Mapping[str, Array]]
 
 # Equal outputs have no finite signal-to-noise ratio; float64 could show about 300 dB, float32 about 150.
@@ -62,7 +62,7 @@ def compare(
     Args:
         reference: What is to be kept.
         candidate: The network to judge.
-        frames: Inputs (1, C, H, W).
+        frames: Inputs.
         inputs: Where they came from, for the record.
         classes: Whether the largest element of the one output names a class, so that it is counted how often both name
             the same.

@@ -13,7 +13,7 @@ from edgecnn.profiling.bench import Timing, time_steps
 from edgecnn.profiling.environment import read_environment, warnings_for
 from edgecnn.profiling.layers import time_layers
 from edgecnn.profiling.records import Profile
-from edgecnn.vision.preprocess import preprocess
+from edgecnn.vision.preprocess import network_input
 from edgecnn.vision.results import decode_result
 
 
@@ -47,7 +47,7 @@ def measure(
     environment = read_environment()
     timing = time_frames(session, usage, frames, seconds)
     totals = [sum(times) for times in zip(*timing.samples_ns.values(), strict=True)]
-    example = preprocess(frames[0], usage.preprocess)
+    example = network_input(frames[0], usage.preprocess)
     return Profile(
         bundle=name,
         model_sha256=model_sha256,
@@ -75,7 +75,7 @@ def time_frames(session: Session, usage: Usage, frames: Sequence[Image], seconds
     def run_preprocess() -> None:
         nonlocal turn
         turn += 1
-        feeds[input_name] = preprocess(frames[turn % len(frames)], usage.preprocess)
+        feeds[input_name] = network_input(frames[turn % len(frames)], usage.preprocess)
 
     def run_inference() -> None:
         outputs.update(session.run(feeds))

@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from edgecnn.backends.session import Session
 from edgecnn.core.percentiles import DurationHistogram, Percentiles
 from edgecnn.core.usage import Usage
-from edgecnn.errors import EdgecnnError
+from edgecnn.errors import EdgecnnError, InputError
 from edgecnn.runtime.buffer import FrameBuffer
 from edgecnn.runtime.sinks.base import Sink
 from edgecnn.runtime.sources.base import FrameSource
-from edgecnn.vision.preprocess import preprocess
+from edgecnn.vision.preprocess import network_input
 from edgecnn.vision.results import decode_result
 
 _POLL_S = 0.1
@@ -38,6 +38,9 @@ class RunReport(BaseModel):
     backend: str
     frames_in: int = Field(description="frames that the source delivered")
     processed: int
+    resized: int = Field(
+        description="processed frames that were brought to the size that a network with embedded preprocessing takes"
+    )
     dropped: int = Field(description="frames replaced by newer ones before they were processed")
     seconds: float
     fps: float = Field(description="processed frames a second")
@@ -67,6 +70,10 @@ def run_pipeline(
 
     A live source drops frames that came while the network was busy; of a file every frame is processed, in order.
 
+    A network with embedded preprocessing takes frames of one size. A camera that delivers another is refused, since it
+    was meant to deliver that one, and resizing here would cost the time that embedding saves; pictures of a file or
+    folder are resized, as where accuracy is measured, and counted.
+
     Args:
         source: Open; captured from in a thread of its own.
         session: Runs in the calling thread.
@@ -75,13 +82,17 @@ def run_pipeline(
         stop: Ends the run when set.
         max_frames: Process so many at most.
         duration_s: Run for so long at most.
+
+    Raises:
+        InputError: A live source's frames have another size than the network takes.
     """
     buffer = FrameBuffer("latest" if source.live else "wait")
     failures: list[EdgecnnError | BaseException] = []
     capture = threading.Thread(target=_capture, args=(source, buffer, failures), name="capture", daemon=True)
     times = {name: DurationHistogram() for name in ("preprocess", "infer", "decode", "sinks")}
     age = DurationHistogram()
-    processed = 0
+    processed, resized = 0, 0
+    embed = usage.preprocess.embed
     input_name = session.inputs[0].name
     source_ended = False
     begin = time.monotonic()
@@ -96,11 +107,16 @@ def run_pipeline(
             if frame is None:
                 continue
             taken = time.monotonic_ns()
-            network_input = preprocess(frame.image, usage.preprocess)
+            frame_hw = (frame.image.shape[0], frame.image.shape[1])
+            if embed is not None and frame_hw != embed.frame_hw:
+                if source.live:
+                    raise _other_size(source, frame_hw, embed.frame_hw)
+                resized += 1
+            feed = network_input(frame.image, usage.preprocess)
             prepared = time.monotonic_ns()
-            outputs = session.run({input_name: network_input})
+            outputs = session.run({input_name: feed})
             inferred = time.monotonic_ns()
-            result = decode_result(outputs, usage, (frame.image.shape[0], frame.image.shape[1]))
+            result = decode_result(outputs, usage, frame_hw)
             decoded = time.monotonic_ns()
             for sink in sinks:
                 sink.write(frame, result, decoded - frame.captured_ns)
@@ -119,6 +135,7 @@ def run_pipeline(
         backend=session.description,
         frames_in=buffer.received,
         processed=processed,
+        resized=resized,
         dropped=buffer.dropped,
         seconds=seconds,
         fps=processed / seconds if seconds else 0.0,
@@ -130,6 +147,14 @@ def run_pipeline(
     if failure is not None and not isinstance(failure, EdgecnnError):
         raise failure
     return RunResult(report, failure)
+
+
+def _other_size(source: FrameSource, found_hw: tuple[int, int], wanted_hw: tuple[int, int]) -> InputError:
+    found, wanted = (f"{width} x {height}" for height, width in (found_hw, wanted_hw))
+    return InputError(
+        f"source {source.name}: its frames are {found}, and this network takes {wanted} with its preprocessing inside",
+        f"set the camera to that size, or convert with --frame {found.replace(' ', '')}",
+    )
 
 
 def _capture(source: FrameSource, buffer: FrameBuffer, failures: list[EdgecnnError | BaseException]) -> None:

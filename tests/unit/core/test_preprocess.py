@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from edgecnn.core.preprocess import Placement, Preprocess
+from edgecnn.core.preprocess import Embedding, Placement, Preprocess
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,9 @@ from edgecnn.core.preprocess import Placement, Preprocess
         ({"anchor": "bottom"}, "anchor\n"),
         ({"interpolation": "lanczos"}, "interpolation\n"),
         ({"mena": (0.5,) * 3}, "mena\n.*[Ee]xtra"),
+        ({"embed": {"frame_hw": (0, 640)}}, "embed.frame_hw.0\n.*greater than 0"),
+        ({"embed": {"frame_hw": (480, 640), "color": "gray"}}, "embed.color\n"),
+        ({"embed": {}}, "embed.frame_hw\n.*required"),
     ],
 )
 def test_refused(fields: dict[str, Any], complaint: str) -> None:
@@ -61,3 +64,14 @@ def test_a_letterbox_keeps_the_aspect_ratio(
     spec = Preprocess.model_validate({"size_hw": (416, 416), "resize": "letterbox", "anchor": anchor})
 
     assert spec.placement(frame_hw) == Placement(frame_hw, resized_hw, top, left)
+
+
+def test_what_comes_before_an_embedded_preprocessing_resizes_alike() -> None:
+    fields = {"size_hw": (96, 96), "resize": "letterbox", "anchor": "top_left", "padding": 7, "color": "gray"}
+    outside = Preprocess.model_validate(fields | {"mean": (0.3,), "std": (0.35,), "interpolation": "cubic"})
+    spec = outside.model_copy(update={"embed": Embedding(frame_hw=(480, 640))})
+
+    assert spec.outside == outside
+    to_frame = spec.to_frame
+    assert (to_frame.size_hw, to_frame.color, to_frame.embed) == ((480, 640), "bgr", None)
+    assert (to_frame.resize, to_frame.anchor, to_frame.padding) == ("letterbox", "top_left", 7)

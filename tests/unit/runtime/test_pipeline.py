@@ -5,16 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from edgecnn.backends.fake import FakeSession
 from edgecnn.core.classifier import Classifier
 from edgecnn.core.frame import Frame
-from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.preprocess import Embedding, Preprocess
+from edgecnn.core.tensors import TensorSpec
 from edgecnn.errors import InputError
 from edgecnn.runtime.pipeline import RunResult, run_pipeline
+from edgecnn.runtime.sources.folder import FolderSource
 from edgecnn.runtime.sources.synthetic import SyntheticSource
 
 CLASSIFIER = Classifier(Preprocess(size_hw=(8, 8)), ("red", "green", "blue"), "logits")
@@ -81,6 +86,43 @@ def test_results_are_those_of_the_frame(scripted: Any, recording: Any) -> None:
     dark = Classifier(spec, CLASSIFIER.labels, "logits")
     run_pipeline(scripted(5), session, dark, [sink], threading.Event())
     assert [found.labels[0] for found in sink.results] == ["red", "red", "red", "green", "green"]
+
+
+def embedded_session() -> tuple[FakeSession, Classifier]:
+    """A network that takes uint8 frames of 8 x 8."""
+    session = FakeSession(lambda frame: frame.mean(axis=(1, 2)), (1, 8, 8, 3), (1, 3))
+    session.inputs = (TensorSpec(name="input", dtype="uint8", shape=(1, 8, 8, 3)),)
+    spec = Preprocess(size_hw=(4, 4), embed=Embedding(frame_hw=(8, 8)))
+    return session, Classifier(spec, CLASSIFIER.labels, "logits")
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_an_embedded_network_takes_frames_of_its_size_as_they_are(scripted: Any, live: bool, recording: Any) -> None:
+    session, usage = embedded_session()
+    report = run_pipeline(scripted(3, live=live), session, usage, [recording()], threading.Event()).report
+    assert report.processed >= 1
+    assert report.resized == 0
+
+
+def test_pictures_of_another_size_are_resized_and_counted(recording: Any, tmp_path: Path) -> None:
+    for name, side in (("a", 8), ("b", 20), ("c", 30)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((side, side, 3), side, np.uint8))
+    session, usage = embedded_session()
+    sink = recording()
+    report = run_pipeline(FolderSource(tmp_path), session, usage, [sink], threading.Event()).report
+    assert (report.processed, report.resized) == (3, 2)
+
+
+def test_a_camera_of_another_size_is_refused(recording: Any) -> None:
+    session, usage = embedded_session()
+    sink = recording()
+    with (
+        SyntheticSource(64, 48, 50.0) as source,
+        pytest.raises(InputError, match=r"are 64 x 48, .* takes 8 x 8") as found,
+    ):
+        run_pipeline(source, session, usage, [sink], threading.Event())
+    assert "--frame 64x48" in str(found.value.hint)
+    assert not sink.indices
 
 
 def test_max_frames(scripted: Any, session_taking: SessionTaking, recording: Any) -> None:

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edgecnn.core.preprocess import Preprocess
-from edgecnn.vision.preprocess import boxes_in_frame, preprocess, resize_and_crop
+from edgecnn.core.preprocess import Embedding, Preprocess
+from edgecnn.vision.preprocess import boxes_in_frame, embedded_frame, network_input, preprocess, resize_and_crop
 
 transforms = pytest.importorskip(
     "torchvision.transforms", reason="torchvision is not installed: pip install 'edgecnn[train]'"
@@ -245,3 +245,90 @@ def test_a_box_around_something_in_the_input_is_around_it_in_the_frame(resize: s
     place = spec.placement(size_hw)
     one_input_pixel = max(1.0, *np.divide(size_hw, place.resized_hw))
     np.testing.assert_allclose(found[0], [left, top, right, bottom], atol=one_input_pixel)
+
+
+def embedded(frame_hw: tuple[int, int], **fields: object) -> Preprocess:
+    """The network's input is 200 x 216 pixels; what ``fields`` do not need they do not read."""
+    plain = {"size_hw": (200, 216), "shorter_side": 220, "embed": {"frame_hw": frame_hw}}
+    return Preprocess.model_validate(plain | fields)
+
+
+def test_without_embedding_the_input_is_the_preprocessed_picture() -> None:
+    image = picture(300, 400)
+    np.testing.assert_array_equal(network_input(image, IMAGENET), preprocess(image, IMAGENET))
+
+
+def test_with_embedding_a_frame_of_the_size_is_the_input_as_it_is() -> None:
+    image = picture(48, 64)
+    bgr = embedded((48, 64))
+    found = network_input(image, bgr)
+    assert (found.shape, found.dtype) == ((1, 48, 64, 3), np.uint8)
+    assert np.shares_memory(found, image)
+
+    rgb = bgr.model_copy(update={"embed": Embedding(frame_hw=(48, 64), color="rgb")})
+    flipped = network_input(image, rgb)
+    assert flipped.flags.c_contiguous
+    np.testing.assert_array_equal(flipped[0], image[:, :, ::-1])
+
+
+def test_a_grey_picture_becomes_a_frame_of_three_equal_channels() -> None:
+    gray = picture(30, 40)[:, :, 0]
+    found = network_input(gray, embedded((30, 40), color="gray", mean=(0,), std=(1,)))
+    np.testing.assert_array_equal(found[0], np.stack([gray] * 3, axis=2))
+
+
+RESIZES = [
+    {"resize": "stretch"},
+    {"resize": "shorter_side"},
+    {"resize": "letterbox", "anchor": "center"},
+    {"resize": "letterbox", "anchor": "top_left"},
+]
+
+
+@pytest.mark.parametrize("size_hw", [(480, 640), (640, 480), (270, 480), (1000, 300)], ids=str)
+@pytest.mark.parametrize("fields", RESIZES[:2], ids=["stretch", "shorter_side"])
+def test_by_way_of_a_frame_the_network_sees_the_same_part_of_a_picture(
+    fields: dict[str, str], size_hw: tuple[int, int]
+) -> None:
+    """Whatever the aspect ratios of the picture and of the frame. Smooth, so that resizing twice changes little."""
+    blobs = np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    image = cv2.resize(blobs, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
+    spec = embedded((720, 1280), **fields)
+    frame = embedded_frame(image, spec)
+    assert frame.shape == (720, 1280, 3)
+
+    by_way, directly = (resize_and_crop(one, spec.outside).astype(int) for one in (frame, image))
+
+    # Each crop begins at a whole pixel, so the two are half a pixel apart at most, and levels change by some 5 from one
+    # pixel to the next. Stretched to the frame instead, the mean is 15 and more.
+    assert np.abs(by_way - directly).mean() < 2.5
+    assert np.abs(by_way - directly).max() <= MOST_LEVELS
+
+
+@pytest.mark.parametrize("size_hw", [(480, 640), (640, 480), (90, 70)], ids=str)
+@pytest.mark.parametrize("fields", RESIZES, ids=["stretch", "shorter_side", "center", "top_left"])
+def test_a_box_comes_back_through_the_embedded_frame(fields: dict[str, str], size_hw: tuple[int, int]) -> None:
+    spec = embedded((360, 640), **fields)
+    picture_with_one = np.zeros((*size_hw, 3), np.uint8)
+    top, bottom, left, right = (
+        int(side * part) for side, part in zip(np.repeat(size_hw, 2), (0.35, 0.6, 0.35, 0.6), strict=True)
+    )
+    picture_with_one[top:bottom, left:right] = 255
+
+    seen = resize_and_crop(network_input(picture_with_one, spec)[0], spec.outside)
+    rows, columns = np.nonzero(seen[:, :, 0] > 127)
+    box = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]])
+    found = boxes_in_frame(box, spec, size_hw)
+
+    # A pixel of the input, and one of the frame between, in pixels of the picture.
+    in_frame = np.divide((360, 640), spec.outside.placement((360, 640)).resized_hw)
+    in_picture = np.divide(size_hw, spec.to_frame.placement(size_hw).resized_hw)
+    np.testing.assert_allclose(found[0], [left, top, right, bottom], atol=float(((in_frame + 1) * in_picture).max()))
+
+
+@pytest.mark.parametrize(("size_hw", "rows"), [((100, 400), 160), ((400, 100), 360)])
+def test_in_a_letterboxed_frame_the_whole_picture_is_seen(size_hw: tuple[int, int], rows: int) -> None:
+    spec = embedded((360, 640), resize="letterbox", padding=7)
+    frame = embedded_frame(np.full((*size_hw, 3), 200, np.uint8), spec)
+    assert (frame == 200).all(axis=2).any(axis=1).sum() == rows
+    assert set(np.unique(frame)) == {7, 200}
