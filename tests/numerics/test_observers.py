@@ -165,8 +165,9 @@ def test_channels_have_the_range_of_a_search_over_their_values(
 ) -> None:
     """Ranges of all sizes are tried on the values themselves, in double precision.
 
-    The error's curve is flat around the best range and steeper where too much is clipped. A bin's width, an eighth at
-    most, in the range and in where values lie makes up to a fifth of the error's root.
+    A bin is up to an eighth of its value wide. So the range may be an eighth too large, which makes the error as much
+    larger, or so small that values seem to be represented which lie half a bin beyond: with the few that there are in
+    the tails, as much as the error of rounding at most.
     """
     random = np.random.default_rng(seed)
     values = np.stack([heavy(kind, random, 4000) * size for kind, size in kinds])[None].astype(np.float32)
@@ -178,4 +179,4 @@ def test_channels_have_the_range_of_a_search_over_their_values(
         largest = float(np.abs(row).max())
         assert largest <= peak <= largest * 9 / 8
         best = min(quantization_error(row, largest * part) for part in np.geomspace(1 / 32, 1.125, 200))
-        assert quantization_error(row, float(limit)) <= 1.2 * best
+        assert quantization_error(row, float(limit)) <= 1.5 * best
