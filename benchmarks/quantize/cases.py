@@ -106,7 +106,7 @@ def write_recipe(path: Path, case: Case, model: dict[str, Any], precision: str, 
     if labels is not None:
         recipe["labels"] = labels
     if case.task == "detection" and precision != "auto":
-        recipe["gates"]["min_map_kept"] = None
+        recipe["gates"].update(min_map_kept=None, min_map_kept_by_size=None)
     path.write_text(json.dumps(recipe, indent=2), encoding="utf-8")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,9 @@ from edgecnn.core.files import hash_file
 from edgecnn.core.progress import Progress
 from edgecnn.core.recipe import ModelPart, QuantizePart, Recipe, is_callable
 from edgecnn.errors import GateMissed
-from edgecnn.evaluate.accuracy import frames_of
 from edgecnn.evaluate.parity import (
     FP16_BAR_DB,
     FP32_BAR_DB,
-    INT8_BAR_DB,
     Array,
     Network,
     require_snr,
@@ -36,8 +33,6 @@ from edgecnn.graph.opset import raise_opset
 from edgecnn.graph.prepare import PREPARATION, infer_shapes, run_passes
 from edgecnn.graph.summary import count_parameters
 from edgecnn.quantize.calibrate import collect_ranges
-from edgecnn.quantize.network import quantize_network
-from edgecnn.quantize.schemes import Scheme
 from edgecnn.vision.decode_detections import candidates
 from edgecnn.vision.images import ImageSet
 
@@ -46,7 +41,7 @@ GRAPH_PACKAGES = ("onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "open
 _FP16_MARGIN = 2
 # FP32 passes are exact up to rounding, which a few pictures show; precision is judged on more.
 _FP32_FRAMES = 32
-_PRECISION_FRAMES = 200
+PRECISION_FRAMES = 200
 
 
 def train(recipe: Recipe, images: ImageSet, store: Store, progress: Progress) -> Artifact:
@@ -106,7 +101,7 @@ def export(recipe: Recipe, checkpoint: Path | None, frames: Frames, store: Store
 
         parity = frames.parity(reference, ort_network(payload), _FP32_FRAMES)
         require_snr(parity, FP32_BAR_DB, "export")
-        return _output(payload, parity, {})
+        return onnx_output(payload, parity, {})
 
     weights = model_part.weights
     parent = hash_file(Path(weights)) if weights is not None and Path(weights).is_file() else str(weights)
@@ -140,9 +135,9 @@ def fold(source: Path, frames: Frames, store: Store) -> Artifact:
         save_model(model, payload)
         parity = frames.parity(ort_network(source), ort_network(payload), _FP32_FRAMES)
         require_snr(parity, FP32_BAR_DB, "fold")
-        return _output(payload, parity, counts)
+        return onnx_output(payload, parity, counts)
 
-    return store.run(_onnx_stage("fold", {"frames": frames.identity()}, (hash_model(source),)), work)
+    return store.run(onnx_stage("fold", {"frames": frames.identity()}, (hash_model(source),)), work)
 
 
 def decode(folded: Artifact, detector: Detector, frames: Frames, store: Store) -> Artifact:
@@ -169,10 +164,10 @@ def decode(folded: Artifact, detector: Detector, frames: Frames, store: Store) -
             decoded(ort_network(folded.path), detector.layout), decoded(ort_network(payload), DECODED), _FP32_FRAMES
         )
         require_snr(parity, FP32_BAR_DB, "decode")
-        return _output(payload, parity, {"layout": detector.layout.kind, **counts})
+        return onnx_output(payload, parity, {"layout": detector.layout.kind, **counts})
 
     settings = {"layout": detector.layout.model_dump(), "size_hw": size_hw, "frames": frames.identity()}
-    return store.run(_onnx_stage("decode", settings, (folded.sha256,)), work)
+    return store.run(onnx_stage("decode", settings, (folded.sha256,)), work)
 
 
 def cast(folded: Artifact, frames: Frames, store: Store) -> Artifact:
@@ -186,52 +181,11 @@ def cast(folded: Artifact, frames: Frames, store: Store) -> Artifact:
             keep.update(decoding_nodes(model))
         counts = {**cast_to_fp16(model, keep).counts, **run_passes(model, (clean_up, infer_shapes))}
         save_model(model, payload)
-        parity = frames.parity(ort_network(folded.path), ort_network(payload), _PRECISION_FRAMES)
+        parity = frames.parity(ort_network(folded.path), ort_network(payload), PRECISION_FRAMES)
         require_snr(parity, FP16_BAR_DB, "fp16")
-        return _output(payload, parity, counts)
+        return onnx_output(payload, parity, counts)
 
-    return store.run(_onnx_stage("fp16", {"frames": frames.identity()}, (folded.sha256,)), work)
-
-
-def quantize(
-    folded: Artifact,
-    recipe: Recipe,
-    calibration: ImageSet,
-    scheme: Scheme,
-    frames: Frames,
-    store: Store,
-    progress: Progress,
-) -> Artifact:
-    """Compute convolutions and fully connected layers in INT8."""
-    config = recipe.quantize
-
-    def work(payload: Path) -> StageOutput:
-        model = load_model(folded.path)
-        run_passes(model, (infer_shapes,))
-        input_name = input_specs(model)[0].name
-
-        def feeds(label: str) -> Iterable[dict[str, Any]]:
-            with progress.task(label, len(calibration)) as task:
-                for frame in frames_of(calibration.paths, recipe.preprocess):
-                    yield {input_name: frame}
-                    task.advance()
-
-        # Coordinates in pixels have more digits than INT8.
-        exclude = () if frames.classes else decoding_nodes(model)
-        counts = quantize_network(model, feeds, config, scheme, exclude)
-        run_passes(model, (clean_up, infer_shapes))
-        save_model(model, payload)
-        parity = frames.parity(ort_network(folded.path), ort_network(payload), _PRECISION_FRAMES)
-        require_snr(parity, INT8_BAR_DB, "int8")
-        return _output(payload, parity, {**counts, "calibration pictures": len(calibration)})
-
-    settings = {
-        "quantize": config.model_dump(exclude={"precision"}),
-        "preprocess": recipe.preprocess.model_dump(),
-        "frames": frames.identity(),
-        "scheme": {"name": scheme.name, "weights_as_int8": scheme.weights_as_int8},
-    }
-    return store.run(_onnx_stage("int8", settings, (folded.sha256, calibration.sha256())), work)
+    return store.run(onnx_stage("fp16", {"frames": frames.identity()}, (folded.sha256,)), work)
 
 
 def _beyond_fp16(model: ir.Model, frames: Frames) -> set[str]:
@@ -248,7 +202,8 @@ def _beyond_fp16(model: ir.Model, frames: Frames) -> set[str]:
     }
 
 
-def _output(payload: Path, parity: Parity, detail: dict[str, Any]) -> StageOutput:
+def onnx_output(payload: Path, parity: Parity, detail: dict[str, Any]) -> StageOutput:
+    """What a stage says about the ONNX file that it made."""
     model = load_model(payload)
     run_passes(model, (infer_shapes,))
     return StageOutput(
@@ -259,5 +214,6 @@ def _output(payload: Path, parity: Parity, detail: dict[str, Any]) -> StageOutpu
     )
 
 
-def _onnx_stage(name: str, settings: dict[str, Any], parents: tuple[str, ...]) -> Stage:
-    return Stage(name, 3, "onnx", "model.onnx", settings, parents, GRAPH_PACKAGES)
+def onnx_stage(name: str, settings: dict[str, Any], parents: tuple[str, ...]) -> Stage:
+    """A stage that makes an ONNX file from others."""
+    return Stage(name, 4, "onnx", "model.onnx", settings, parents, GRAPH_PACKAGES)

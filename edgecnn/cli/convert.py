@@ -81,7 +81,9 @@ def command(
             raise InputError(
                 "--max-drop is about accuracy, and there are no labelled pictures", "give them with --data"
             )
-        gates = recipe.gates.model_copy(update={"min_map_kept": None})  # the recipe's other bar for the same
+        gates = recipe.gates.model_copy(
+            update={"min_map_kept": None, "min_map_kept_by_size": None}
+        )  # the recipe's other bar for the same
         recipe = recipe.model_copy(update={"gates": gates})
     assumed = is_onnx(source)
     if assumed:

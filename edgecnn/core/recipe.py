@@ -124,7 +124,7 @@ class QuantizePart(_Part):
 
     precision: Precision = "int8"
     observer: Literal["minmax", "percentile", "mse"] = Field(
-        default="percentile", description="how a tensor's range is chosen from what calibration saw"
+        default="mse", description="how a tensor's range is chosen from what calibration saw"
     )
     percentile: float = Field(default=99.99, gt=50, le=100, description="for observer: percentile")
     equalize: bool = Field(
@@ -132,6 +132,12 @@ class QuantizePart(_Part):
     )
     rounding: Literal["learned", "nearest"] = Field(
         default="learned", description="learned: weights are rounded so that each layer's output stays, not each weight"
+    )
+    max_fp16_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="for precision: auto: part of the multiply-accumulates that may be left out of INT8 for accuracy",
     )
     max_images: int = Field(default=500, gt=0, description="calibration pictures used at most, spread evenly")
 
@@ -148,8 +154,14 @@ class GatePart(_Part):
         default=0.99,
         ge=0,
         le=1,
-        description="part of FP32's mAP (IoU 0.50 to 0.95) that a detector keeps, at least: over all objects, and over "
-        "small, medium and large ones alone where there are 30 or more; null: only max_drop counts",
+        description="part of FP32's mAP (IoU 0.50 to 0.95) that a detector keeps, at least; null: only max_drop counts",
+    )
+    min_map_kept_by_size: float | None = Field(
+        default=0.95,
+        ge=0,
+        le=1,
+        description="the same for small, medium and large objects alone, where there are 30 or more: of fewer objects "
+        "FP16 was seen to keep 98.6%; null: they are reported only",
     )
     min_agreement: float = Field(
         default=0.9,

@@ -141,6 +141,12 @@ def model_bytes(model: ir.Model) -> bytes:
     return ir.to_proto(model).SerializeToString()
 
 
+def name_nodes(model: ir.Model) -> None:
+    """Give every node of the graph that has no name that of its first output."""
+    for node in model.graph:
+        node.name = node.name or str(node.outputs[0].name)
+
+
 def input_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
     """The graph's inputs without those that are initializers."""
     initializers = set(model.graph.initializers)

@@ -64,7 +64,7 @@ def calibrate_network(model: ir.Model, feeds: Feeds, config: QuantizePart, exclu
     """Prepare the quantization of convolutions and fully connected layers.
 
     Args:
-        model: FP32, BatchNorms and pads folded, shapes inferred; changed in place.
+        model: FP32, BatchNorms and pads folded, shapes inferred, every node named; changed in place.
         feeds: Gives the calibration feeds, one by one and from the start each time; it is told what they are for.
         config: The recipe's wishes.
         exclude: Names of nodes to leave in FP32.
@@ -72,8 +72,6 @@ def calibrate_network(model: ir.Model, feeds: Feeds, config: QuantizePart, exclu
     Raises:
         GateMissed: No layer can be quantized.
     """
-    for node in model.graph:
-        node.name = node.name or str(node.outputs[0].name)
     placement = place(model, exclude)
     if not placement.weights:
         reason = next(iter(placement.left_out.values()), "none has weights")

@@ -116,7 +116,7 @@ def test_a_quantized_network_counts_as_its_fp32_one(graph_of: GraphOf, weights_a
     feed = {"x": random.standard_normal((1, 3, 8, 8)).astype(np.float32)}
     ranges = collect_ranges(model, [value.name for value in placement.activations], [feed], QuantizePart())
 
-    insert_qdq(model, placement, ranges, Scheme("test", weights_as_int8))
+    insert_qdq(model, placement, ranges, {}, Scheme("test", weights_as_int8))
     infer_shapes(model)
 
     assert [(row.op_type, row.weights, row.biases, row.macs) for row in summarize(model)] == before

@@ -1,0 +1,108 @@
+"""The INT8 stage: calibrated once, written with as many layers left out as the search asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from edgecnn.build.frames import ort_network
+from edgecnn.build.stages import PRECISION_FRAMES, onnx_output, onnx_stage
+from edgecnn.build.store import StageOutput
+from edgecnn.build.work import Work
+from edgecnn.core.artifact import Artifact
+from edgecnn.evaluate.accuracy import frames_of
+from edgecnn.evaluate.parity import INT8_BAR_DB, require_snr
+from edgecnn.graph.cleanup import clean_up
+from edgecnn.graph.decoding_nodes import decoding_nodes
+from edgecnn.graph.embed_preprocess import preprocess_nodes
+from edgecnn.graph.model import input_specs, load_model, name_nodes, save_model
+from edgecnn.graph.prepare import infer_shapes, run_passes
+from edgecnn.quantize.network import Calibrated, calibrate_network, layers_to_leave, quantize_layers
+from edgecnn.quantize.schemes import tensorrt_scheme
+from edgecnn.quantize.sensitivity import measure_sensitivities
+from edgecnn.vision.images import spread_indices
+
+# Each layer is run alone on so many pictures: that orders the layers, and the gates judge what comes of it.
+_SENSITIVITY_FRAMES = 8
+
+
+class Quantizer:
+    """Makes INT8 networks from one FP32 network. Nothing is computed before something is asked for that is not kept.
+
+    Args:
+        work: The conversion; it has calibration pictures.
+        parent: The FP32 network, folded and, for a detector, decoded.
+    """
+
+    def __init__(self, work: Work, parent: Artifact) -> None:
+        assert work.calibration is not None
+        self._work = work
+        self._pictures = work.calibration
+        self._parent = parent
+        self._scheme = tensorrt_scheme(work.device.newest.tensorrt)
+
+    def quantize(self, fp16_share: float) -> Artifact:
+        """Compute convolutions and fully connected layers in INT8.
+
+        Args:
+            fp16_share: Part of the multiply-accumulates that may be left out, in the layers that disturb the output
+                most; with 0 every layer that can be in INT8 is.
+
+        Raises:
+            GateMissed: Nothing can be quantized, or the output is too far from the parent's.
+        """
+        work = self._work
+
+        def make(payload: Path) -> StageOutput:
+            calibrated = self._calibrated
+            left = layers_to_leave(calibrated, self._sensitivities, fp16_share) if fp16_share else ()
+            quantized = quantize_layers(calibrated, self._scheme, calibrated.layers.keys() - set(left))
+            run_passes(quantized.model, (clean_up, infer_shapes))
+            save_model(quantized.model, payload)
+            parity = work.frames.parity(ort_network(self._parent.path), ort_network(payload), PRECISION_FRAMES)
+            require_snr(parity, INT8_BAR_DB, "int8")
+            detail = {
+                **quantized.counts,
+                "part of the MACs in INT8": round(quantized.int8_share, 4),
+                "left out for accuracy": list(left),
+                "calibration pictures": len(self._pictures),
+            }
+            return onnx_output(payload, parity, detail)
+
+        settings = {
+            "quantize": work.recipe.quantize.model_dump(exclude={"precision", "max_fp16_share"}),
+            "preprocess": work.recipe.preprocess.model_dump(),
+            "frames": work.frames.identity(),
+            "scheme": {"name": self._scheme.name, "weights_as_int8": self._scheme.weights_as_int8},
+            "fp16_share": fp16_share,
+        }
+        parents = (self._parent.sha256, self._pictures.sha256())
+        return work.store.run(onnx_stage("int8", settings, parents), make)
+
+    @cached_property
+    def _calibrated(self) -> Calibrated:
+        model = load_model(self._parent.path)
+        run_passes(model, (infer_shapes,))
+        name_nodes(model)
+        name = input_specs(model)[0].name
+
+        def feeds(label: str) -> Iterable[dict[str, Any]]:
+            with self._work.progress.task(label, len(self._pictures)) as task:
+                for frame in frames_of(self._pictures.paths, self._work.recipe.preprocess):
+                    yield {name: frame}
+                    task.advance()
+
+        # Grey levels and coordinates in pixels have more digits than INT8.
+        exclude = (*preprocess_nodes(model), *(() if self._work.frames.classes else decoding_nodes(model)))
+        return calibrate_network(model, feeds, self._work.recipe.quantize, exclude)
+
+    @cached_property
+    def _sensitivities(self) -> dict[str, float]:
+        calibrated = self._calibrated
+        chosen = [self._pictures.paths[index] for index in spread_indices(len(self._pictures), _SENSITIVITY_FRAMES)]
+        name = input_specs(calibrated.model)[0].name
+        frames = [{name: frame} for frame in frames_of(chosen, self._work.recipe.preprocess)]
+        with self._work.progress.task("try each layer", len(calibrated.layers)) as task:
+            return measure_sensitivities(calibrated, self._scheme, frames, task.advance)
