@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from edgecnn.graph.embed_preprocess import preprocess_nodes
 from edgecnn.graph.model import constant
 
 # The operators that have parameters or multiply in bulk; the rest is shown without figures.
@@ -46,9 +47,16 @@ def summarize(model: ir.Model) -> list[LayerRow]:
     """A row for every layer of a graph whose shapes have been inferred.
 
     Q/DQ pairs and casts are not layers of their own: a quantized convolution counts its weights as one that is not.
-    A shared weight counts where it is used first.
+    A shared weight counts where it is used first. Embedded preprocessing multiplies, and has learnt nothing.
     """
-    counted: set[str] = set()
+    unlearnt = set(preprocess_nodes(model))
+    counted = {
+        str(source.name)
+        for node in model.graph
+        if node.name in unlearnt
+        for position in range(len(node.inputs))
+        if (source := _weight_source(node, position)) is not None
+    }
     return [
         _row(node, counted) for node in model.graph if node.op_type not in _TRANSPARENT and node.op_type != "Constant"
     ]

@@ -16,6 +16,7 @@ from edgecnn.core.preprocess import Preprocess
 from edgecnn.errors import InputError
 from edgecnn.graph.cast_fp16 import cast_to_fp16
 from edgecnn.graph.embed_preprocess import embed_preprocess, preprocess_nodes
+from edgecnn.graph.summary import count_parameters, summarize
 from edgecnn.vision.preprocess import preprocess
 
 GraphOf = Callable[..., Any]
@@ -156,6 +157,19 @@ def test_its_nodes_are_known_again_in_a_file(graph_of: GraphOf) -> None:
     again = ir.from_proto(ir.to_proto(model))
     assert preprocess_nodes(again) == preprocess_nodes(model)
     assert len(preprocess_nodes(again)) == len(list(model.graph)) - 1
+
+
+@pytest.mark.parametrize("fp16", [False, True])
+def test_its_numbers_are_no_parameters_and_its_products_count(graph_of: GraphOf, fp16: bool) -> None:
+    model = conv_model(graph_of, 1)
+    parameters = count_parameters(model)
+    embed_preprocess(model, SPEC, (20, 25))
+    if fp16:
+        cast_to_fp16(model)
+    assert count_parameters(model) == parameters == W.size + B.size
+    # Rows: 16 x 25 x 3 pixels of 5 products; columns: 16 x 24 x 3 of 25.
+    products = {row.name.rpartition(".")[2]: row.macs for row in summarize(model) if row.op_type == "MatMul"}
+    assert products == {"rows_product": 16 * 25 * 3 * 5, "columns_product": 16 * 24 * 3 * 25}
 
 
 @pytest.mark.parametrize(
