@@ -45,9 +45,9 @@ def equalize(model: ir.Model, frames: Iterable[Mapping[str, npt.NDArray[Any]]], 
     """
     free = free_scales(model, exclude)
     names = {str(layer.node.inputs[0].name) for layer in free.layers if layer.node.inputs[0] and layer.inputs.any()}
-    histograms = {name: ChannelHistogram() for name in names}
+    histograms: dict[str, ChannelHistogram] = {}
     for name, array in run_observed(model, names, frames):
-        histograms[name].update(array)
+        histograms.setdefault(name, ChannelHistogram()).update(array)
     scales = _choose(free, histograms)
     for layer in free.layers:
         made, taken = scales[layer.outputs], scales[layer.inputs]
