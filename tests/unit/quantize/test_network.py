@@ -1,0 +1,154 @@
+"""From an FP32 network to INT8, as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from edgecnn.core.recipe import QuantizePart
+from edgecnn.errors import GateMissed
+from edgecnn.graph.prepare import infer_shapes
+from edgecnn.quantize.network import calibrate_network, quantize_layers
+from edgecnn.quantize.schemes import Scheme
+
+GraphOf = Callable[..., Any]
+OutputsOf = Callable[..., dict[str, np.ndarray]]
+Feeds = Callable[[str], Iterator[dict[str, np.ndarray]]]
+
+SCHEMES = {"int8": Scheme("test", weights_as_int8=True), "fp32": Scheme("test", weights_as_int8=False)}
+# Rounding a normal distribution to eight bits costs some 40 dB, and here seven layers do it, to inputs and weights.
+BAR_DB = 30
+TEXT = """net (float[1, 3, 16, 16] x) => (float[1, 5] y) {
+    [stem] a0 = Conv<pads = [1, 1, 1, 1], strides = [2, 2]>(x, w0, b0)
+    a1 = Clip(a0, zero, six)
+    [expand] a2 = Conv(a1, w1, b1)
+    a3 = Clip(a2, zero, six)
+    [depthwise] a4 = Conv<group = 16, pads = [1, 1, 1, 1]>(a3, w2, b2)
+    a5 = Clip(a4, zero, six)
+    [project] a6 = Conv(a5, w3, b3)
+    [add] a7 = Add(a1, a6)
+    [left] a8 = Conv(a7, w4)
+    [right] a9 = Conv<pads = [1, 1, 1, 1]>(a7, w5)
+    [join] a10 = Add(a8, a9)
+    a11 = Relu(a10)
+    a12 = GlobalAveragePool(a11)
+    a13 = Flatten(a12)
+    [classify] y = Gemm<transB = 1>(a13, w6, b6)
+}"""
+
+
+def arrays(seed: int) -> dict[str, np.ndarray]:
+    """Weights whose outputs are near 1, in channels that differ in size."""
+    random = np.random.default_rng(seed)
+    shapes = [(8, 3, 3, 3), (16, 8, 1, 1), (16, 1, 3, 3), (8, 16, 1, 1), (8, 8, 1, 1), (8, 8, 3, 3), (5, 8)]
+    found: dict[str, np.ndarray] = {"zero": np.float32(0), "six": np.float32(6)}
+    for index, shape in enumerate(shapes):
+        sizes = 2.0 ** random.uniform(-2, 1, (shape[0], *[1] * (len(shape) - 1)))
+        found[f"w{index}"] = np.float32(random.standard_normal(shape) * sizes * np.sqrt(2 / np.prod(shape[1:])))
+        found[f"b{index}"] = np.float32(random.standard_normal(shape[0]) * 0.3)
+    return {name: array for name, array in found.items() if f" {name}" in TEXT}
+
+
+def frames(count: int) -> list[dict[str, np.ndarray]]:
+    random = np.random.default_rng(7)
+    return [{"x": random.standard_normal((1, 3, 16, 16)).astype(np.float32)} for _ in range(count)]
+
+
+def feeds(purpose: str) -> Iterator[dict[str, np.ndarray]]:
+    assert purpose
+    return iter(frames(64))
+
+
+def quantized(model: Any, config: QuantizePart, scheme: Scheme, chosen: set[str] | None = None) -> Any:
+    calibrated = calibrate_network(model, feeds, config)
+    found = quantize_layers(calibrated, scheme, calibrated.layers if chosen is None else chosen)
+    infer_shapes(found.model)
+    return found
+
+
+def decibels(outputs_of: OutputsOf, original: Any, model: Any) -> float:
+    """Power of the output to that of its error, on the pictures of calibration (others reach further)."""
+    pairs = [(outputs_of(original, **feed)["y"], outputs_of(model, **feed)["y"]) for feed in frames(64)]
+    wanted, found = (np.concatenate(each).astype(np.float64) for each in zip(*pairs, strict=True))
+    assert np.isfinite(found).all()
+    return float(10 * np.log10((wanted**2).mean() / ((wanted - found) ** 2).mean()))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_small_network_keeps_its_output(graph_of: GraphOf, outputs_of: OutputsOf, seed: int, scheme: str) -> None:
+    original, model = (graph_of(TEXT, **arrays(seed)) for _ in range(2))
+
+    found = quantized(model, QuantizePart(), SCHEMES[scheme])
+
+    assert found.int8_share == 1
+    assert found.counts["layers in INT8"] == 7
+    assert found.counts["layers left out"] == 0
+    assert found.counts["layers rounded by their output"] == 7
+    assert found.counts["channels equalized"] > 0
+    assert decibels(outputs_of, original, found.model) > BAR_DB
+
+
+@pytest.mark.parametrize("rounding", ["learned", "nearest"])
+@pytest.mark.parametrize("equalize", [True, False])
+def test_each_part_can_be_switched_off(graph_of: GraphOf, outputs_of: OutputsOf, equalize: bool, rounding: str) -> None:
+    original, model = (graph_of(TEXT, **arrays(0)) for _ in range(2))
+    config = QuantizePart.model_validate({"equalize": equalize, "rounding": rounding})
+
+    found = quantized(model, config, SCHEMES["int8"])
+
+    assert (found.counts["channels equalized"] > 0) == equalize
+    assert ("biases corrected" in found.counts) == (rounding == "nearest")
+    assert decibels(outputs_of, original, found.model) > BAR_DB - 5
+
+
+def test_the_same_network_comes_out_every_time(graph_of: GraphOf) -> None:
+    found = [quantized(graph_of(TEXT, **arrays(0)), QuantizePart(), SCHEMES["int8"]) for _ in range(2)]
+
+    assert ir.to_proto(found[0].model).SerializeToString() == ir.to_proto(found[1].model).SerializeToString()
+
+
+LAYERS = ("stem", "expand", "depthwise", "project", "left", "right", "classify")
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_any_layer_can_be_the_only_one(graph_of: GraphOf, outputs_of: OutputsOf, layer: str) -> None:
+    original, model = (graph_of(TEXT, **arrays(0)) for _ in range(2))
+
+    found = quantized(model, QuantizePart(), SCHEMES["int8"], {layer})
+
+    assert found.counts["layers in INT8"] == 1
+    assert 0 < found.int8_share < 1
+    assert decibels(outputs_of, original, found.model) > BAR_DB
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_any_layer_can_be_left_out(graph_of: GraphOf, outputs_of: OutputsOf, layer: str) -> None:
+    original, model = (graph_of(TEXT, **arrays(0)) for _ in range(2))
+
+    found = quantized(model, QuantizePart(), SCHEMES["int8"], set(LAYERS) - {layer})
+
+    assert found.counts["layers in INT8"] == 6
+    assert decibels(outputs_of, original, found.model) > BAR_DB
+
+
+def test_choosing_layers_leaves_what_was_calibrated(graph_of: GraphOf) -> None:
+    calibrated = calibrate_network(graph_of(TEXT, **arrays(0)), feeds, QuantizePart())
+    before = ir.to_proto(calibrated.model).SerializeToString()
+
+    quantize_layers(calibrated, SCHEMES["int8"], {"stem"})
+    again = quantize_layers(calibrated, SCHEMES["int8"], calibrated.layers)
+
+    assert ir.to_proto(calibrated.model).SerializeToString() == before
+    assert again.counts["layers in INT8"] == 7
+
+
+def test_a_network_without_layers_for_int8_is_refused(graph_of: GraphOf) -> None:
+    model = graph_of("net (float[1, 3, 4, 4] x) => (float[1, 3, 4, 4] y) { y = Relu(x) }")
+
+    with pytest.raises(GateMissed, match="no layer can be quantized: none has weights"):
+        calibrate_network(model, feeds, QuantizePart())
