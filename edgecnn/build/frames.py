@@ -7,20 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgecnn.backends.ort import OrtSession
 from edgecnn.core.artifact import Parity
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.evaluate.accuracy import frames_of, network_of
-from edgecnn.evaluate.parity import Array, Network, compare, synthetic_frames
+from edgecnn.evaluate.parity import Array, Network, compare, synthetic_pictures
 from edgecnn.graph.model import load_model, model_bytes
 from edgecnn.graph.prepare import infer_shapes, run_passes
 from edgecnn.graph.simulate_fp16 import holds_fp16, simulate_fp16
 from edgecnn.vision.images import spread_indices
-
-# Of grey levels around the middle, in synthetic frames: few are cut off at black or white.
-_GREY_SPREAD = 50
+from edgecnn.vision.preprocess import network_input
 
 
 @dataclass(frozen=True)
@@ -46,11 +42,9 @@ class Frames:
 
     def inputs(self, count: int) -> Iterable[Array]:
         """``count`` of the frames at most, evenly spread, as network inputs."""
-        if not self.paths and self.spec.embed is None:
-            return synthetic_frames((1, self.spec.channels, *self.spec.size_hw))
-        if not self.paths and self.spec.embed is not None:
-            noise = synthetic_frames((1, 3, *self.spec.embed.frame_hw))
-            return ((128 + _GREY_SPREAD * one).clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1) for one in noise)
+        if not self.paths:
+            size_hw = self.spec.embed.frame_hw if self.spec.embed is not None else self.spec.size_hw
+            return (network_input(picture, self.spec) for picture in synthetic_pictures(*size_hw))
         return frames_of([self.paths[index] for index in spread_indices(len(self.paths), count)], self.spec)
 
     def identity(self) -> dict[str, Any]:

@@ -18,6 +18,8 @@ Network = Callable[[Array], Mapping[str, Array]]
 
 # Equal outputs have no finite signal-to-noise ratio; float64 could show about 300 dB, float32 about 150.
 SNR_CAP_DB = 200.0
+# Of the grey levels of synthetic pictures: few are cut off at black or white.
+_MIDDLE, _SPREAD = 128, 50
 # FP32 sums in another order differ by some 1e-6 of the output, 120 dB; deep networks lose 20 to 30 dB of that.
 # A wrong weight or a missing layer is far below 60.
 FP32_BAR_DB = 80.0
@@ -117,15 +119,16 @@ def require_snr(parity: Parity, bar_db: float, stage: str) -> None:
         )
 
 
-def synthetic_frames(shape: tuple[int, ...], count: int = 8) -> Iterable[Array]:
-    """Stand-ins where no pictures were given: smooth noise with the spread of a normalized picture.
+def synthetic_pictures(height: int, width: int, count: int = 8) -> Iterable[npt.NDArray[np.uint8]]:
+    """Stand-ins where no pictures were given: smooth noise around middle grey, (height, width, 3).
 
-    Only for comparing a network with its parent; nothing is calibrated on them.
+    They go through the network's preprocessing as pictures do, so its input has the range that it was made for. Only
+    for comparing a network with its parent; nothing is calibrated on them.
     """
     generator = np.random.default_rng(0)
     for _ in range(count):
-        noise = generator.standard_normal(shape).astype(np.float32)
+        noise = generator.standard_normal((height, width, 3))
         # Averaging neighbours gives the low frequencies that pictures have and white noise has not.
-        for axis in (-2, -1):
+        for axis in (0, 1):
             noise = (noise + np.roll(noise, 1, axis) + np.roll(noise, 2, axis) + np.roll(noise, 3, axis)) / 2
-        yield noise
+        yield (_MIDDLE + _SPREAD * noise).clip(0, 255).astype(np.uint8)

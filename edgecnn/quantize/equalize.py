@@ -45,6 +45,7 @@ def equalize(model: ir.Model, frames: Iterable[Mapping[str, npt.NDArray[Any]]], 
     """
     free = free_scales(model, exclude)
     names = {str(layer.node.inputs[0].name) for layer in free.layers if layer.node.inputs[0] and layer.inputs.any()}
+    names |= {str(clip.outputs[0].name) for clip, (numbers, _) in free.ceilings.items() if numbers.any()}
     histograms: dict[str, ChannelHistogram] = {}
     for name, array in run_observed(model, names, frames):
         histograms.setdefault(name, ChannelHistogram()).update(array)
@@ -62,13 +63,12 @@ def equalize(model: ir.Model, frames: Iterable[Mapping[str, npt.NDArray[Any]]], 
 
 def _choose(free: ChannelScales, histograms: Mapping[str, ChannelHistogram]) -> Float64:
     """A scale for each number of ``free``."""
-    ranges, peaks, weights = (np.zeros(free.count) for _ in range(3))
+    ranges, weights = np.zeros(free.count), np.zeros(free.count)
     for layer in free.layers:
         histogram = histograms.get(str(layer.node.inputs[0].name)) if layer.node.inputs[0] else None
         if histogram is None:
             continue
         np.maximum.at(ranges, layer.inputs, histogram.ranges())
-        np.maximum.at(peaks, layer.inputs, histogram.peaks())
         if layer.mixes:
             kernel = np.abs(layer.weights.weight)
             relative = kernel / np.maximum(kernel.max(axis=(2, 3), keepdims=True), np.finfo(np.float32).tiny)
@@ -84,12 +84,15 @@ def _choose(free: ChannelScales, histograms: Mapping[str, ChannelHistogram]) -> 
         if part.size:
             scales[part] /= np.exp(np.log(scales[part]).mean())
     scales = np.clip(scales, 1 / _LARGEST, _LARGEST)
-    bounds = np.maximum(_ABOVE_RANGE * ranges, _ABOVE_PEAK * peaks)
-    for numbers, ceiling in free.ceilings.values():
+    most = np.full(free.count, _LARGEST)
+    for clip, (numbers, ceiling) in free.ceilings.items():
+        if (seen := histograms.get(str(clip.outputs[0].name))) is not None:
+            bounds = np.maximum(_ABOVE_RANGE * seen.ranges(), _ABOVE_PEAK * seen.peaks())
+            np.minimum.at(most, numbers, np.maximum(ceiling / np.maximum(bounds, np.finfo(np.float32).tiny), 1))
+    for numbers, _ in free.ceilings.values():
         part = numbers[alive[numbers]]
         if part.size:
-            most = np.maximum(ceiling / bounds[part], 1)
-            scales[part] = np.clip(scales[part] * (most / scales[part]).min(), 1, most)
+            scales[part] = np.clip(scales[part] * (most[part] / scales[part]).min(), 1, most[part])
             # one of the channels reaches the ceiling, and the rest keep their proportions as far as they can
     scales[0] = 1
     return scales

@@ -102,6 +102,8 @@ def quantize_layers(calibrated: Calibrated, scheme: Scheme, chosen: Collection[s
     """
     model = ir.from_proto(ir.to_proto(calibrated.model))
     placement = place(model, {str(node.name) for node in model.graph if is_linear_layer(node)} - set(chosen))
+    for value in [value for value in placement.activations if value.name not in calibrated.ranges]:
+        del placement.activations[value]  # with other layers chosen, an addition's other branch counts as the identity
     scales: dict[str, npt.NDArray[Any]] = {}
     for point in placement.weights:
         key = str(point.node.outputs[0].name)

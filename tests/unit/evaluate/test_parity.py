@@ -10,7 +10,7 @@ import pytest
 
 from edgecnn.core.artifact import Parity
 from edgecnn.errors import GateMissed
-from edgecnn.evaluate.parity import FP16_BAR_DB, FP32_BAR_DB, SNR_CAP_DB, compare, require_snr, synthetic_frames
+from edgecnn.evaluate.parity import FP16_BAR_DB, FP32_BAR_DB, SNR_CAP_DB, compare, require_snr, synthetic_pictures
 
 FRAMES = [np.float32([[1, 2, 3]]), np.float32([[-3, 2, 1]])]
 
@@ -161,18 +161,15 @@ def test_half_precision_outputs_are_compared_without_overflow() -> None:
     assert parity.max_abs == 120000
 
 
-def test_synthetic_frames_are_the_same_every_time_and_like_normalized_pictures() -> None:
-    shape = (1, 3, 32, 32)
-    first, second = list(synthetic_frames(shape)), list(synthetic_frames(shape))
+def test_synthetic_pictures_are_the_same_every_time_and_smooth() -> None:
+    first, second = list(synthetic_pictures(24, 32)), list(synthetic_pictures(24, 32))
 
     np.testing.assert_array_equal(first, second)
     assert len(first) == 8
-    assert {frame.shape for frame in first} == {shape}
-    assert {frame.dtype for frame in first} == {np.dtype(np.float32)}
-    # As spread as noise of variance 1, and smooth: neighbours share three quarters of what was averaged.
-    assert np.std(first) == pytest.approx(1, abs=0.1)
-    neighbours = np.corrcoef(
-        np.ravel([frame[..., :-1] for frame in first]), np.ravel([frame[..., 1:] for frame in first])
-    )
-    assert neighbours[0, 1] == pytest.approx(0.75, abs=0.05)
+    assert {(picture.shape, picture.dtype) for picture in first} == {((24, 32, 3), np.dtype(np.uint8))}
+    assert np.mean(first) == pytest.approx(128, abs=5)
+    assert np.std(first) == pytest.approx(50, abs=5)
+    # Neighbours share three quarters of what was averaged.
+    left, right = (np.ravel([picture[:, columns] for picture in first]) for columns in (slice(-1), slice(1, None)))
+    assert np.corrcoef(left, right)[0, 1] == pytest.approx(0.75, abs=0.05)
     assert not np.array_equal(first[0], first[1])
