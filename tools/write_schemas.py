@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from edgecnn.core.device import DeviceProfile
 from edgecnn.core.recipe import Recipe
-from edgecnn.deploy.bundle import BundleManifest
+from edgecnn.deploy.manifest import BundleManifest
 from edgecnn.profiling.records import Profile
 from edgecnn.runtime.events import Event
 

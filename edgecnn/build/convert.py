@@ -4,37 +4,33 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from edgecnn.build import stages
 from edgecnn.build.detectors import classes_of, find_detector
 from edgecnn.build.embedding import require_uint8, with_preprocess
-from edgecnn.build.gates import require_boxes_kept, require_few_changes, require_kept
 from edgecnn.build.judging import judged
 from edgecnn.build.labels import resolve_labels
 from edgecnn.build.page import conversion_page
+from edgecnn.build.precision import to_precision
 from edgecnn.build.proof import check_result, golden_frames, golden_outputs, timed
-from edgecnn.build.quantizer import Quantizer
 from edgecnn.build.results import Conversion, StageResult
 from edgecnn.build.sources import image_size, open_pictures
 from edgecnn.build.store import Store
 from edgecnn.build.suspect import require_preprocess
 from edgecnn.build.work import Work, open_work
-from edgecnn.core.artifact import Accuracy, Artifact, DetectionAccuracy
+from edgecnn.core.artifact import Artifact
 from edgecnn.core.classifier import Classifier, Scores
 from edgecnn.core.detector import Detector
 from edgecnn.core.progress import Progress
 from edgecnn.core.recipe import Recipe, is_onnx
-from edgecnn.deploy.bundle import BundleManifest, DetectorPart, StageRecord, Target, require_bundle_path, write_bundle
-from edgecnn.errors import GateMissed, InputError
+from edgecnn.deploy.bundle import require_bundle_path, write_bundle
+from edgecnn.deploy.manifest import BundleManifest, DetectorPart, StageRecord, Target
+from edgecnn.errors import InputError
 from edgecnn.graph.detection_outputs import DECODED
 from edgecnn.graph.model import ends_in_softmax, load_model
 from edgecnn.profiling.report.convert_page import render_conversion
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet
-
-# Of max_fp16_share, what a search tries after nothing: the first few layers often do.
-_SHARES = (0.2, 0.5, 1.0)
 
 
 def convert(
@@ -73,7 +69,7 @@ def convert(
     results = _as_detector(work, made) if recipe.task == "detection" else _as_classifier(work, made)
     if spec.embed is not None:
         results.append(with_preprocess(work, spec, results[-1]))
-    final, precision = _to_precision(work, results[-1])
+    final, precision = to_precision(work, results[-1])
     if final is not None:
         results.append(final)
     last, usage = results[-1].artifact, results[-1].usage
@@ -210,69 +206,3 @@ def _detector_part(usage: Detector, recipe: Recipe) -> DetectorPart:
         max_detections=usage.max_detections,
         class_agnostic=usage.class_agnostic,
     )
-
-
-def _to_precision(work: Work, folded: StageResult) -> tuple[StageResult | None, Any]:
-    """The last stage: what the recipe's precision asks for, held against its gates."""
-    wanted = work.recipe.quantize.precision
-    if wanted == "fp32":
-        return None, "fp32"
-    if wanted == "auto" and "int8" not in work.device.precisions:
-        work.notes.append(f"auto: {work.device.title} has no INT8, so FP16")
-        wanted = "fp16"
-    if wanted in ("int8", "auto"):
-        try:
-            return _to_int8(work, folded, search=wanted == "auto"), "int8"
-        except GateMissed as error:
-            if wanted == "int8":
-                raise
-            work.notes.append(f"auto: INT8 missed its bar, so FP16 ({error.message})")
-    work.progress.note("cast to FP16")
-    return _kept(work, stages.cast(folded.artifact, work.frames, work.store), folded), "fp16"
-
-
-def _to_int8(work: Work, folded: StageResult, *, search: bool) -> StageResult:
-    """INT8 that keeps the gates, with the smallest part of the network left out for it that the search tries."""
-    quantizer = Quantizer(work, folded.artifact)
-    most = work.recipe.quantize.max_fp16_share
-    shares = [0.0, *(part * most for part in _SHARES if most)] if search else [0.0]
-    for share in shares:
-        notes = list(work.notes)
-        work.progress.note(f"quantize, with {share:.0%} of the multiply-accumulates left out" if share else "quantize")
-        try:
-            result = _kept(work, quantizer.quantize(share), folded)
-            if search and isinstance(result.accuracy, Accuracy):
-                require_few_changes(result.accuracy, work.recipe.gates)
-        except GateMissed:
-            work.notes[:] = notes
-            if share == shares[-1]:
-                raise
-            continue
-        left = result.artifact.manifest.detail["left out for accuracy"]
-        if left:
-            part = 1 - result.artifact.manifest.detail["part of the MACs in INT8"]
-            work.notes.append(f"{len(left)} layers, {part:.1%} of the multiply-accumulates, are left out of INT8")
-        return result
-    raise AssertionError("the last share raises or returns")
-
-
-def _kept(work: Work, artifact: Artifact, fp32: StageResult) -> StageResult:
-    """A network of lower precision, held against the gates."""
-    assert fp32.usage is not None
-    result = judged(work, artifact, fp32.usage, fp32.artifact)
-    found, expected = result.accuracy, fp32.accuracy
-    if isinstance(fp32.usage, Classifier):
-        assert not isinstance(found, DetectionAccuracy)
-        assert not isinstance(expected, DetectionAccuracy)
-        require_kept(artifact, found, expected, work.recipe.gates)
-    elif isinstance(found, DetectionAccuracy) and isinstance(expected, DetectionAccuracy):
-        stage, truth = artifact.manifest.stage, work.evaluation
-        truth = truth if isinstance(truth, DetectionSet) else None
-        work.notes += require_boxes_kept(stage, found, expected, truth, work.recipe.gates)
-        if found.score_threshold != expected.score_threshold:
-            work.notes.append(
-                f"boxes are shown from a score of {found.score_threshold:.4f} on in place of "
-                f"{expected.score_threshold:g}: fitted so that as {'large a part' if truth else 'many'} of them "
-                f"{'is right' if truth else 'are shown'} as with FP32"
-            )
-    return result

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from edgecnn.build.results import StageResult
 from edgecnn.core.artifact import DetectionAccuracy, Manifest
 from edgecnn.core.preprocess import Preprocess
-from edgecnn.deploy.bundle import BundleManifest
+from edgecnn.deploy.manifest import BundleManifest
 from edgecnn.profiling.report.convert_page import BoxRow, ConversionPage, StageRow
 
 

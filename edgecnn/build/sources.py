@@ -11,7 +11,8 @@ import onnx_ir.passes.common as common
 from edgecnn.build.detectors import usual_preprocess
 from edgecnn.build.store import Stage, StageOutput, Store
 from edgecnn.core.preprocess import Preprocess
-from edgecnn.core.recipe import ModelPart, Recipe, is_callable, is_onnx, load_recipe
+from edgecnn.core.recipe import ModelPart, Recipe, is_callable, is_onnx
+from edgecnn.core.recipe_file import load_recipe
 from edgecnn.deploy.bundle import load_bundle
 from edgecnn.errors import InputError
 from edgecnn.graph.freeze import freeze_batch

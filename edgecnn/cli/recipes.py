@@ -19,7 +19,7 @@ def command(
 
     Example: edgecnn recipes digits-lenet5
     """
-    from edgecnn.core.recipe import load_recipe
+    from edgecnn.core.recipe_file import load_recipe
     from edgecnn.core.resources import shipped_folder, shipped_names
 
     loaded = [load_recipe(found) for found in ([name] if name is not None else shipped_names("recipes"))]

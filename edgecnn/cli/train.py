@@ -30,7 +30,7 @@ def command(
     from edgecnn.build.convert import train_only
     from edgecnn.build.store import Store
     from edgecnn.core.files import write_atomically
-    from edgecnn.core.recipe import load_recipe
+    from edgecnn.core.recipe_file import load_recipe
 
     loaded = load_recipe(recipe)
     if data is not None:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from edgecnn.core.detector import Kind
-from edgecnn.core.documents import load_document
 from edgecnn.core.preprocess import Preprocess
-from edgecnn.core.resources import shipped_folder, shipped_names
-from edgecnn.errors import InputError
 
 Precision = Literal["fp32", "fp16", "int8", "auto"]
 Task = Literal["classification", "detection"]
-_NAMED_WEIGHTS = ("default", "random")
-_NAMED_LABELS = ("imagenet-1k", "coco-80")
 _NAMED_NETWORKS = ("zoo", "torchvision", "timm")
 
 
@@ -222,44 +216,3 @@ def is_onnx(source: str) -> bool:
 def is_callable(source: str) -> bool:
     """Whether a model's source is ``module.path:callable``, with a folder before it or not."""
     return source.find(":") > 0 and not is_onnx(source) and source.partition(":")[0] not in _NAMED_NETWORKS
-
-
-def load_recipe(source: str) -> Recipe:
-    """Read a recipe by path or by the name of a shipped one; paths inside it become relative to its folder.
-
-    Raises:
-        InputError: No such recipe, or it is wrong; the message says where and what is known there.
-    """
-    path = Path(source)
-    if not path.is_file():
-        shipped = shipped_folder("recipes") / f"{source}.yaml"
-        if not shipped.is_file():
-            raise InputError(
-                f"recipe {source}: no such file, and no recipe of that name comes with edgecnn",
-                f"shipped recipes: {', '.join(shipped_names('recipes'))}",
-            )
-        path = shipped
-    recipe = load_document(path, Recipe, "recipe")
-    return _with_paths_from(recipe, path.parent)
-
-
-def _with_paths_from(recipe: Recipe, folder: Path) -> Recipe:
-    def anchored(value: str | None) -> str | None:
-        # "sklearn:digits", "zoo:lenet5" and "default" name things; everything else is a path.
-        if value is None or ":" in value or value in _NAMED_WEIGHTS or Path(value).is_absolute():
-            return value
-        return str(folder / value)
-
-    source = recipe.model.source
-    module = folder / source.rpartition(":")[0]
-    top = module.parent / module.name.partition(".")[0]
-    if is_callable(source) and (top.with_suffix(".py").is_file() or top.is_dir()):
-        source = str(folder / source)
-    model = recipe.model.model_copy(update={"source": anchored(source), "weights": anchored(recipe.model.weights)})
-    data = recipe.data.model_copy(
-        update={name: anchored(getattr(recipe.data, name)) for name in type(recipe.data).model_fields}
-    )
-    labels = recipe.labels
-    if isinstance(labels, str) and labels not in _NAMED_LABELS:
-        labels = anchored(labels)
-    return recipe.model_copy(update={"model": model, "data": data, "labels": labels})

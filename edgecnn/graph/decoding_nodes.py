@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+from edgecnn.graph.layer_weights import LINEAR_LAYERS
 
 
 def decoding_nodes(model: ir.Model) -> tuple[str, ...]:
@@ -17,7 +17,7 @@ def decoding_nodes(model: ir.Model) -> tuple[str, ...]:
     waiting = [value.producer() for value in model.graph.outputs]
     while waiting:
         node = waiting.pop()
-        if node is None or node in found or (node.op_type in _WEIGHTED and not _averages(node)):
+        if node is None or node in found or (node.op_type in LINEAR_LAYERS and not _averages(node)):
             continue
         found[node] = None
         waiting += [value.producer() for value in node.inputs if value is not None]

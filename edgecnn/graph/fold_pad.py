@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import onnx_ir as ir
 
-from edgecnn.graph.layer_weights import attribute_ints
+from edgecnn.graph.layer_weights import attribute_ints, for_each_axis
 from edgecnn.graph.model import PassResult, constant
 
 
@@ -54,8 +54,8 @@ def _write_out(node: ir.Node) -> bool:
         return False
     totals = [0] * len(sizes)
     if automatic != "VALID":
-        strides = _for_each_axis(attribute_ints(node, "strides", 1), len(sizes))
-        dilations = _for_each_axis(attribute_ints(node, "dilations", 1), len(sizes))
+        strides = for_each_axis(node, "strides", len(sizes))
+        dilations = for_each_axis(node, "dilations", len(sizes))
         for axis, size in enumerate(sizes):
             reach = (kernel[axis] - 1) * dilations[axis] + 1
             missing = (-(-size // strides[axis]) - 1) * strides[axis] + reach - size
@@ -68,10 +68,6 @@ def _write_out(node: ir.Node) -> bool:
     del node.attributes["auto_pad"]
     node.attributes["pads"] = ir.AttrInt64s("pads", pads)
     return True
-
-
-def _for_each_axis(values: tuple[int, ...], axes: int) -> tuple[int, ...]:
-    return values if len(values) == axes else (values[0],) * axes
 
 
 def _fold_before(graph: ir.Graph, node: ir.Node) -> bool:

@@ -34,6 +34,11 @@ class LayerWeights:
     dtype: np.dtype[Any]
     inputs_first: bool
 
+    @property
+    def has_channel_bias(self) -> bool:
+        """Whether there is one bias for each output channel, and not one for each row as well."""
+        return self.bias.size == self.weight.shape[0] * self.weight.shape[1]
+
     def stored(self, weight: Float64) -> Float64:
         """Weights of this layer's form as the graph stores them."""
         return (weight.swapaxes(1, 2) if self.inputs_first else weight).reshape(self.shape)
@@ -98,6 +103,12 @@ def attribute_ints(node: ir.Node, name: str, default: int) -> tuple[int, ...]:
     if attribute is None:
         return (default,)
     return (attribute.as_int(),) if attribute.type == ir.AttributeType.INT else tuple(attribute.as_ints())
+
+
+def for_each_axis(node: ir.Node, name: str, axes: int) -> tuple[int, ...]:
+    """A Conv's strides or dilations, one for each spatial axis; 1 where there is no such attribute."""
+    values = attribute_ints(node, name, 1)
+    return values if len(values) == axes else (values[0],) * axes
 
 
 def _float(node: ir.Node, name: str) -> float:

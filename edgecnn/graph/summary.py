@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from edgecnn.graph.embed_preprocess import preprocess_nodes
+from edgecnn.graph.layer_weights import LINEAR_LAYERS
 from edgecnn.graph.model import constant
 
-# The operators that have parameters or multiply in bulk; the rest is shown without figures.
-_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _TRANSPARENT = frozenset({"QuantizeLinear", "DequantizeLinear", "Cast", "Identity"})
 
 
@@ -74,7 +73,7 @@ def _row(node: ir.Node, counted: set[str]) -> LayerRow:
     )
     weights = biases = statistics = 0
     macs: int | None = 0
-    if node.op_type in _WEIGHTED:
+    if node.op_type in LINEAR_LAYERS:
         weights = _size(node, 1, counted)
         biases = _size(node, 2, counted)
         macs = count_macs(node)

@@ -61,7 +61,7 @@ def centre_activations(model: ir.Model, placement: Placement, ranges: dict[str, 
 def _linear(node: ir.Node) -> LayerWeights | None:
     """A Conv's or Gemm's weights, where it has one bias for each output channel."""
     weights = read_weights(node) if node.op_type in ("Conv", "Gemm") else None
-    if weights is None or weights.bias.size != weights.weight.shape[0] * weights.weight.shape[1]:
+    if weights is None or not weights.has_channel_bias:
         return None
     return weights
 

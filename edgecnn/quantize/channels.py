@@ -176,7 +176,7 @@ def _layer_weights(node: ir.Node) -> LayerWeights | None:
     if "transA" in node.attributes and node.attributes["transA"].as_int():
         return None
     weights = read_weights(node)
-    if weights is None or weights.bias.size != weights.weight.shape[0] * weights.weight.shape[1]:
+    if weights is None or not weights.has_channel_bias:
         return None
     return weights
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from edgecnn.graph.layer_weights import LINEAR_LAYERS
 from edgecnn.graph.model import constant
 
 
@@ -52,7 +53,7 @@ def place(model: ir.Model, exclude: Collection[str] = ()) -> Placement:
     """
     placement = Placement({}, [], {})
     for node in model.graph:
-        if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+        if node.op_type not in LINEAR_LAYERS:
             continue
         if node.name in exclude:
             placement.left_out[str(node.name)] = "it is left out by choice"

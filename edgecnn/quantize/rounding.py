@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgecnn.graph.fold_pad import conv_pads
-from edgecnn.graph.layer_weights import Float64, LayerWeights, attribute_ints, read_weights, replace_weights
+from edgecnn.graph.layer_weights import Float64, LayerWeights, for_each_axis, read_weights, replace_weights
 from edgecnn.quantize.calibrate import run_observed
 from edgecnn.quantize.insert import fake_quantize, scales_of
 from edgecnn.quantize.place import Placement, WeightPoint
@@ -124,7 +124,7 @@ def apply_rounding(model: ir.Model, point: WeightPoint, rounding: Rounding) -> N
 def _form(point: WeightPoint) -> LayerWeights | None:
     node = point.node
     weights = read_weights(node) if point.axis is not None else None
-    if weights is None or weights.bias.size != weights.weight.shape[0] * weights.weight.shape[1]:
+    if weights is None or not weights.has_channel_bias:
         return None
     if node.op_type == "Conv":
         return weights if conv_pads(node, len(weights.shape) - 2) is not None else None
@@ -145,7 +145,7 @@ def _columns(
         return np.asarray(array.T[None], dtype=np.float32)
     kernel = weights.shape[2:]
     axes = len(kernel)
-    strides, dilations = (_for_each(node, name, axes) for name in ("strides", "dilations"))
+    strides, dilations = (for_each_axis(node, name, axes) for name in ("strides", "dilations"))
     pads = conv_pads(node, axes)
     assert pads is not None
     padded = np.pad(array[0], [(0, 0), *zip(pads[:axes], pads[axes:], strict=True)])
@@ -159,11 +159,6 @@ def _columns(
         index = tuple(places[axis] * strides[axis] + offset[axis] * dilations[axis] for axis in range(axes))
         columns[:, tap] = padded[(slice(None), *index)]
     return columns.reshape(groups, taken * taps, -1)
-
-
-def _for_each(node: ir.Node, name: str, axes: int) -> tuple[int, ...]:
-    values = attribute_ints(node, name, 1)
-    return values if len(values) == axes else (values[0],) * axes
 
 
 def _add(moments: _Moments, rounded: npt.NDArray[np.float32], error: npt.NDArray[np.float32], whole: bool) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from edgecnn.backends.ort import OrtSession
-from edgecnn.core.recipe import load_recipe
+from edgecnn.core.recipe_file import load_recipe
 from edgecnn.vision.images import read_image
 from edgecnn.vision.preprocess import preprocess
 

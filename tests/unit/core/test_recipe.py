@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from edgecnn.core.device import load_device
-from edgecnn.core.recipe import is_callable, load_recipe
+from edgecnn.core.recipe import is_callable
+from edgecnn.core.recipe_file import load_recipe
 from edgecnn.core.resources import shipped_names
 from edgecnn.errors import InputError
 

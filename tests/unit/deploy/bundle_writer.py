@@ -13,7 +13,8 @@ import numpy as np
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.recipe import GatePart
 from edgecnn.core.tensors import TensorSpec
-from edgecnn.deploy.bundle import Bundle, BundleManifest, Target, write_bundle
+from edgecnn.deploy.bundle import Bundle, write_bundle
+from edgecnn.deploy.manifest import BundleManifest, Target
 
 PREPROCESS = Preprocess(size_hw=(8, 8))
 

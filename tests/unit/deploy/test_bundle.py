@@ -22,7 +22,8 @@ from edgecnn.backends.ort import OrtSession
 from edgecnn.core import files
 from edgecnn.core.classifier import Classifier
 from edgecnn.core.detector import Detector, Layout
-from edgecnn.deploy.bundle import Bundle, DetectorPart, is_bundle, load_bundle, require_bundle_path
+from edgecnn.deploy.bundle import Bundle, is_bundle, load_bundle, require_bundle_path
+from edgecnn.deploy.manifest import DetectorPart
 from edgecnn.errors import EnvironmentMissing, InputError
 from edgecnn.vision.preprocess import preprocess
 

@@ -1,0 +1,85 @@
+"""The last change of a network: to the precision that the recipe asks for, or that the gates allow."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from edgecnn.build import stages
+from edgecnn.build.gates import require_boxes_kept, require_few_changes, require_kept
+from edgecnn.build.judging import judged
+from edgecnn.build.quantizer import Quantizer
+from edgecnn.build.results import StageResult
+from edgecnn.build.work import Work
+from edgecnn.core.artifact import Accuracy, Artifact, DetectionAccuracy
+from edgecnn.core.classifier import Classifier
+from edgecnn.errors import GateMissed
+from edgecnn.vision.detection_set import DetectionSet
+
+# Of max_fp16_share, what a search tries after nothing: the first few layers often do.
+_SHARES = (0.2, 0.5, 1.0)
+
+
+def to_precision(work: Work, folded: StageResult) -> tuple[StageResult | None, Literal["fp32", "fp16", "int8"]]:
+    """The last stage: what the recipe's precision asks for, held against its gates."""
+    wanted = work.recipe.quantize.precision
+    if wanted == "fp32":
+        return None, "fp32"
+    if wanted == "auto" and "int8" not in work.device.precisions:
+        work.notes.append(f"auto: {work.device.title} has no INT8, so FP16")
+        wanted = "fp16"
+    if wanted in ("int8", "auto"):
+        try:
+            return _to_int8(work, folded, search=wanted == "auto"), "int8"
+        except GateMissed as error:
+            if wanted == "int8":
+                raise
+            work.notes.append(f"auto: INT8 missed its bar, so FP16 ({error.message})")
+    work.progress.note("cast to FP16")
+    return _kept(work, stages.cast(folded.artifact, work.frames, work.store), folded), "fp16"
+
+
+def _to_int8(work: Work, folded: StageResult, *, search: bool) -> StageResult:
+    """INT8 that keeps the gates, with the smallest part of the network left out for it that the search tries."""
+    quantizer = Quantizer(work, folded.artifact)
+    most = work.recipe.quantize.max_fp16_share
+    shares = [0.0, *(part * most for part in _SHARES if most)] if search else [0.0]
+    for share in shares:
+        notes = list(work.notes)
+        work.progress.note(f"quantize, with {share:.0%} of the multiply-accumulates left out" if share else "quantize")
+        try:
+            result = _kept(work, quantizer.quantize(share), folded)
+            if search and isinstance(result.accuracy, Accuracy):
+                require_few_changes(result.accuracy, work.recipe.gates)
+        except GateMissed:
+            work.notes[:] = notes
+            if share == shares[-1]:
+                raise
+            continue
+        left = result.artifact.manifest.detail["left out for accuracy"]
+        if left:
+            part = 1 - result.artifact.manifest.detail["part of the MACs in INT8"]
+            work.notes.append(f"{len(left)} layers, {part:.1%} of the multiply-accumulates, are left out of INT8")
+        return result
+    raise AssertionError("the last share raises or returns")
+
+
+def _kept(work: Work, artifact: Artifact, fp32: StageResult) -> StageResult:
+    """A network of lower precision, held against the gates."""
+    assert fp32.usage is not None
+    result = judged(work, artifact, fp32.usage, fp32.artifact)
+    found, expected = result.accuracy, fp32.accuracy
+    if isinstance(fp32.usage, Classifier):
+        assert not isinstance(found, DetectionAccuracy)
+        assert not isinstance(expected, DetectionAccuracy)
+        require_kept(artifact, found, expected, work.recipe.gates)
+    elif isinstance(found, DetectionAccuracy) and isinstance(expected, DetectionAccuracy):
+        stage, truth = artifact.manifest.stage, work.evaluation
+        truth = truth if isinstance(truth, DetectionSet) else None
+        work.notes += require_boxes_kept(stage, found, expected, truth, work.recipe.gates)
+        if found.score_threshold != expected.score_threshold:
+            work.notes.append(
+                f"boxes are shown from a score of {found.score_threshold:.4f} on in place of "
+                f"{expected.score_threshold:g}: fitted so that as {'large a part' if truth else 'many'} of them "
+                f"{'is right' if truth else 'are shown'} as with FP32"
+            )
+    return result

@@ -1,0 +1,101 @@
+"""manifest.json of a bundle: what the network is, how it is used, and how it was made."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from edgecnn.core.artifact import Accuracy, DetectionAccuracy, Manifest
+from edgecnn.core.classifier import Classifier, Scores
+from edgecnn.core.detector import Detector, Layout
+from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.recipe import GatePart, Task
+from edgecnn.core.tensors import TensorSpec
+from edgecnn.core.usage import Usage
+from edgecnn.core.verdict import Verdict
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Target(_Part):
+    """The device that a bundle was made for."""
+
+    device: str
+    compute_capability: str
+    tensorrt: str
+
+
+class StageRecord(_Part):
+    """One step of the lineage, with its figures."""
+
+    manifest: Manifest
+    accuracy: Accuracy | DetectionAccuracy | None = None
+
+
+class DetectorPart(_Part):
+    """How a detector is used, beside its preprocessing and labels."""
+
+    layout: Layout
+    score_threshold: float = Field(description="boxes with a lower score are not shown")
+    stated_threshold: float = Field(
+        description="the recipe's, for FP32; score_threshold differs where it was fitted to another precision"
+    )
+    iou_threshold: float = Field(description="of two boxes that overlap by more, the one with the lower score goes")
+    max_detections: int
+    class_agnostic: bool = Field(description="whether a box also drops those of other classes")
+
+
+class BundleManifest(_Part):
+    """manifest.json of a bundle.
+
+    Attributes:
+        files: SHA-256 of every file that the bundle's meaning depends on, by path.
+        not_checked: Why there is no verdict, or an empty string.
+    """
+
+    schema_version: Literal[1] = 1
+    kind: Literal["bundle"] = "bundle"
+    name: str
+    task: Task
+    precision: Literal["fp32", "fp16", "int8"]
+    target: Target
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    preprocess: Preprocess
+    preprocess_assumed: bool = Field(description="true where nobody stated the preprocessing and a usual one was taken")
+    scores: Scores | None = Field(default=None, description="what a classifier's output is")
+    detector: DetectorPart | None = Field(default=None, description="how a detector is used")
+    labels: tuple[str, ...]
+    stages: tuple[StageRecord, ...]
+    verdict: Verdict | None
+    not_checked: str
+    gates: GatePart = Field(description="the bars that the conversion had to meet")
+    notes: tuple[str, ...] = Field(description="what was decided on the way, such as FP16 where INT8 missed its bar")
+    files: dict[str, str]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> BundleManifest:
+        present = {"classification": self.scores is not None, "detection": self.detector is not None}
+        if [task for task, there in present.items() if there] != [self.task]:
+            raise ValueError("scores goes with task classification, detector with task detection, and nothing else")
+        return self
+
+    @property
+    def usage(self) -> Usage:
+        """How the network is used."""
+        if self.detector is None:
+            assert self.scores is not None  # the validator saw to it
+            return Classifier(self.preprocess, self.labels, self.scores)
+        part = self.detector
+        return Detector(
+            self.preprocess,
+            self.labels,
+            part.layout,
+            part.score_threshold,
+            part.iou_threshold,
+            part.max_detections,
+            part.class_agnostic,
+        )
