@@ -8,7 +8,7 @@ from edgecnn.build.results import StageResult
 from edgecnn.core.artifact import DetectionAccuracy, Manifest
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.deploy.manifest import BundleManifest
-from edgecnn.profiling.report.convert_page import BoxRow, ConversionPage, StageRow
+from edgecnn.profiling.report.convert_page import ConversionPage, StageRow
 
 
 def stage_row(result: StageResult) -> StageRow:
@@ -77,7 +77,7 @@ def conversion_page(manifest: BundleManifest, results: Sequence[StageResult]) ->
         findings=tuple((found.severity, found.node, f"{found.message}. {found.remedy}") for found in findings),
         accuracy_name="Top-1" if manifest.task == "classification" else "mAP",
         boxes=tuple(
-            BoxRow(result.artifact.manifest.stage, **result.accuracy.model_dump(exclude={"images"}))
+            (result.artifact.manifest.stage, result.accuracy)
             for result in results
             if isinstance(result.accuracy, DetectionAccuracy)
         ),

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgecnn.core.artifact import DetectionAccuracy
 from edgecnn.profiling.records import LayerTime
-from edgecnn.profiling.report.convert_page import BoxRow, ConversionPage, StageRow, render_conversion
+from edgecnn.profiling.report.convert_page import ConversionPage, StageRow, render_conversion
 from edgecnn.profiling.report.profile_page import render_profile
 
 FRAMES = 20_000
@@ -202,7 +203,22 @@ def test_bars_of_a_conversion_are_as_long_as_their_figures(browser, tmp_path):
         StageRow("simplified-and-folded", "", 11_000_000, 5_470_000, "131 dB", 0.9432, 8.0, None),
         StageRow("int8", "QDQ", 5_500_000, None, "57.1 dB, 99.4% same class", 0.9397, 4.0, 5.0),
     )
-    boxes = (BoxRow("int8-mixed-precision", 0.3333, 0.517, 0.1343, None, 0.5469, 0.9963, 0.9943, 0.2988),)
+    boxes = (
+        (
+            "int8-mixed-precision",
+            DetectionAccuracy(
+                images=64,
+                map=0.3333,
+                map50=0.517,
+                map_small=0.1343,
+                map_medium=None,
+                map_large=0.5469,
+                box_agreement=0.9963,
+                box_support=0.9943,
+                score_threshold=0.2988,
+            ),
+        ),
+    )
     facts, findings = (("Labels", "38"),), (("info", "conv", "none"),)
     page = ConversionPage("leaves", "orin-nano", "Passed.", stages, facts, findings, "mAP", boxes)
     _open(browser, tmp_path, render_conversion(page))

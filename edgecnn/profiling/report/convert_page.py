@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgecnn.core.artifact import DetectionAccuracy
 from edgecnn.profiling.report.page import (
     NO_VALUE,
     Column,
@@ -48,30 +49,6 @@ class StageRow:
 
 
 @dataclass(frozen=True)
-class BoxRow:
-    """What one stage of a detector finds.
-
-    Attributes:
-        name: The stage.
-        map: COCO's mean average precision, 0 to 1; none without labels. ``map50``, ``map_small``, ``map_medium`` and
-            ``map_large`` are the same at IoU 0.5 and of objects of a size.
-        box_agreement: Part of the FP32 network's boxes that this one has too.
-        box_support: Part of its boxes that the FP32 network has too.
-        score_threshold: From which score on its boxes are shown.
-    """
-
-    name: str
-    map: float | None
-    map50: float | None
-    map_small: float | None
-    map_medium: float | None
-    map_large: float | None
-    box_agreement: float
-    box_support: float
-    score_threshold: float
-
-
-@dataclass(frozen=True)
 class ConversionPage:
     """All that convert.html shows.
 
@@ -83,7 +60,7 @@ class ConversionPage:
         facts: Names and values: preprocessing, labels, calibration, hashes.
         findings: For each, its severity (``error``, ``warning``, or a word of its own), where it is, what to do.
         accuracy_name: What the stages' accuracy is.
-        boxes: For a detector, what its stages find.
+        boxes: For a detector, what its stages find: name and figures.
     """
 
     title: str
@@ -93,7 +70,7 @@ class ConversionPage:
     facts: tuple[tuple[str, str], ...]
     findings: tuple[tuple[str, str, str], ...]
     accuracy_name: str = "Accuracy"
-    boxes: tuple[BoxRow, ...] = ()
+    boxes: tuple[tuple[str, DetectionAccuracy], ...] = ()
 
 
 def render_conversion(page: ConversionPage) -> str:
@@ -159,7 +136,7 @@ def _stages(stages: Sequence[StageRow], accuracy_name: str) -> str:
     return section("Stages", f'<div class="stages">{table("Stages of the conversion", columns, rows)}</div>')
 
 
-def _boxes(rows: Sequence[BoxRow]) -> str:
+def _boxes(rows: Sequence[tuple[str, DetectionAccuracy]]) -> str:
     columns = [
         Column("Stage", numeric=False),
         *(Column(label, "%") for label in ("mAP", "mAP 50", "small", "medium", "large", "kept", "supported")),
@@ -167,16 +144,16 @@ def _boxes(rows: Sequence[BoxRow]) -> str:
     ]
     cells = [
         [
-            text(row.name),
+            text(name),
             *(
                 figure(None if part is None else 100 * part)
-                for part in (row.map, row.map50, row.map_small, row.map_medium, row.map_large)
+                for part in (found.map, found.map50, found.map_small, found.map_medium, found.map_large)
             ),
-            f"{100 * row.box_agreement:.1f}",
-            f"{100 * row.box_support:.1f}",
-            figure(row.score_threshold),
+            f"{100 * found.box_agreement:.1f}",
+            f"{100 * found.box_support:.1f}",
+            figure(found.score_threshold),
         ]
-        for row in rows
+        for name, found in rows
     ]
     note = (
         "mAP over IoU 0.50 to 0.95, of all objects and of small (below 32 x 32 pixels), medium and large ones (above "

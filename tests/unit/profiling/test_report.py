@@ -9,8 +9,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from edgecnn.core.artifact import DetectionAccuracy
 from edgecnn.profiling.records import LayerTime
-from edgecnn.profiling.report.convert_page import BoxRow, ConversionPage, StageRow, render_conversion
+from edgecnn.profiling.report.convert_page import ConversionPage, StageRow, render_conversion
 from edgecnn.profiling.report.distribution import ecdf, histogram, nearest_rank, summarize, timeline
 from edgecnn.profiling.report.page import figure, json_block, prefix_for
 from edgecnn.profiling.report.profile_page import render_profile
@@ -244,8 +245,34 @@ def test_a_conversion_shows_its_stages():
 
 def test_a_detectors_conversion_shows_map_by_size_and_the_threshold():
     boxes = (
-        BoxRow("decode", 0.3333, 0.517, 0.1343, None, 0.5469, 1.0, 1.0, 0.3),
-        BoxRow(HOSTILE, None, None, None, None, None, 0.996, 0.9943, 0.28),
+        (
+            "decode",
+            DetectionAccuracy(
+                images=64,
+                map=0.3333,
+                map50=0.517,
+                map_small=0.1343,
+                map_medium=None,
+                map_large=0.5469,
+                box_agreement=1.0,
+                box_support=1.0,
+                score_threshold=0.3,
+            ),
+        ),
+        (
+            HOSTILE,
+            DetectionAccuracy(
+                images=64,
+                map=None,
+                map50=None,
+                map_small=None,
+                map_medium=None,
+                map_large=None,
+                box_agreement=0.996,
+                box_support=0.9943,
+                score_threshold=0.28,
+            ),
+        ),
     )
     page = render_conversion(_conversion(boxes=boxes, accuracy_name="mAP"))
     table = page[page.index('aria-label="Boxes by stage"') :].partition("</table>")[0]
