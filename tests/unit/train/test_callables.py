@@ -11,7 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'edgecnn[train]'")
 
-from edgecnn.core.recipe import ModelPart, load_recipe  # noqa: E402 - after the skip
+from edgecnn.core.recipe import ModelPart  # noqa: E402 - after the skip
+from edgecnn.core.recipe_file import load_recipe  # noqa: E402
 from edgecnn.errors import InputError  # noqa: E402
 from edgecnn.train.callables import build_from_callable, code_sha256  # noqa: E402
 from edgecnn.train.zoo import build_module, load_weights  # noqa: E402
