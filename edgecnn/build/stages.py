@@ -194,7 +194,7 @@ def _beyond_fp16(model: ir.Model, frames: Frames) -> set[str]:
     names = [str(v.name) for node in model.graph for v in node.outputs if v.dtype == ir.DataType.FLOAT and v.name]
     feeds = ({input_name: frame} for frame in frames.inputs(_FP32_FRAMES))
     ranges = collect_ranges(model, [input_name, *names], feeds, QuantizePart(observer="minmax"))
-    large = {name for name, peak in ranges.items() if peak > FP16_MAX / _FP16_MARGIN}
+    large = {name for name, seen in ranges.items() if seen.peak > FP16_MAX / _FP16_MARGIN}
     return {
         str(node.name)
         for node in model.graph

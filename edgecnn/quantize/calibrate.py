@@ -13,11 +13,17 @@ from edgecnn.backends.ort import OrtSession
 from edgecnn.core.recipe import QuantizePart
 from edgecnn.errors import InputError
 from edgecnn.quantize.observers import make_observer
+from edgecnn.quantize.ranges import Range
 
 
 def collect_ranges(
-    model: ir.Model, values: Iterable[str], frames: Iterable[Mapping[str, npt.NDArray[Any]]], config: QuantizePart
-) -> dict[str, float]:
+    model: ir.Model,
+    values: Iterable[str],
+    frames: Iterable[Mapping[str, npt.NDArray[Any]]],
+    config: QuantizePart,
+    *,
+    symmetric: bool = True,
+) -> dict[str, Range]:
     """Run frames through the network and observe the named values.
 
     One frame is in memory at a time, and a histogram for each value: calibrating on more pictures takes no more memory.
@@ -27,9 +33,10 @@ def collect_ranges(
         values: Names of the values to observe: inputs of the graph or results within it.
         frames: Feeds, one by one.
         config: The observer to use.
+        symmetric: Whether ranges reach as far to both sides of 0.
 
     Returns:
-        For each name, the largest absolute value that INT8 shall represent.
+        For each name, what 8 bits shall represent.
 
     Raises:
         InputError: A value is infinite or not a number.
@@ -37,7 +44,7 @@ def collect_ranges(
     observers = {name: make_observer(config) for name in values}
     for name, array in run_observed(model, observers, frames):
         observers[name].update(array)
-    return {name: observer.range() for name, observer in observers.items()}
+    return {name: observer.range(symmetric=symmetric) for name, observer in observers.items()}
 
 
 def run_observed(

@@ -9,9 +9,10 @@ from edgecnn.graph.fold_pad import conv_pads
 from edgecnn.graph.layer_weights import LayerWeights, read_weights, replace_weights
 from edgecnn.graph.model import add_initializer, constant
 from edgecnn.quantize.place import Placement
+from edgecnn.quantize.ranges import Range
 
 
-def centre_activations(model: ir.Model, placement: Placement, ranges: dict[str, float]) -> int:
+def centre_activations(model: ir.Model, placement: Placement, ranges: dict[str, Range]) -> int:
     """Centre the output of every ReLU6 that only layers without padding read.
 
     TensorRT's INT8 is signed with a zero point of 0, so values between 0 and r use 128 of 255 steps. With half the
@@ -24,7 +25,7 @@ def centre_activations(model: ir.Model, placement: Placement, ranges: dict[str, 
     Args:
         model: FP32; changed in place.
         placement: Made on this model.
-        ranges: For each value of the placement, the largest absolute value to represent; changed for what is centred.
+        ranges: Of each value of the placement, symmetric; changed for what is centred.
 
     Returns:
         How many were centred.
@@ -41,7 +42,7 @@ def centre_activations(model: ir.Model, placement: Placement, ranges: dict[str, 
             continue
         made = _linear(source)
         readers = [_absorbing(node, position) for node, position in value.uses()]
-        half = np.float32(ranges[str(value.name)] / 2)
+        half = np.float32(ranges[str(value.name)].high / 2)
         if made is None or len(before.uses()) != 1 or before.is_graph_output() or None in readers or not half > 0:
             continue
         graph = model.graph
@@ -53,7 +54,7 @@ def centre_activations(model: ir.Model, placement: Placement, ranges: dict[str, 
             replace_weights(graph, node, weights, weights.weight, bias, "uncentred")
         for position, bound in ((1, floor), (2, ceiling)):
             clip.replace_input_with(position, add_initializer(graph, f"{value.name}.bound", bound - half))
-        ranges[str(value.name)] = float(half)
+        ranges[str(value.name)] = Range(-float(half), float(half))
         count += 1
     return count
 

@@ -11,13 +11,14 @@ import onnx_ir as ir
 
 from edgecnn.graph.model import add_initializer, constant
 from edgecnn.quantize.place import Placement, WeightPoint
+from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.schemes import QUANT_MAX, Scheme
 
 
 def insert_qdq(
     model: ir.Model,
     placement: Placement,
-    ranges: Mapping[str, float],
+    ranges: Mapping[str, Range],
     rounded: Mapping[str, npt.NDArray[np.float32]],
     scheme: Scheme,
 ) -> None:
@@ -26,7 +27,7 @@ def insert_qdq(
     Args:
         model: FP32; changed in place.
         placement: Places, from ``place`` on this very model.
-        ranges: The largest absolute value for each value of ``placement.activations``, by name.
+        ranges: Of each value of ``placement.activations``, by name; symmetric.
         rounded: Scales of the weights that are on their grid already, by the name of the layer's output.
         scheme: The target's rules.
     """
@@ -34,7 +35,7 @@ def insert_qdq(
     for value, uses in placement.activations.items():
         assert value.name is not None
         restored = _insert_pair(
-            graph, value, _scale_and_zero(graph, value.name, scales_of(ranges[value.name])), None, value.name
+            graph, value, _scale_and_zero(graph, value.name, scales_of(ranges[value.name].peak)), None, value.name
         )
         for node, position in uses:
             node.replace_input_with(position, restored)

@@ -18,6 +18,7 @@ from edgecnn.quantize.centre import centre_activations
 from edgecnn.quantize.equalize import equalize
 from edgecnn.quantize.insert import insert_qdq
 from edgecnn.quantize.place import place
+from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.rounding import Rounding, apply_rounding, find_roundings
 from edgecnn.quantize.schemes import Scheme
 
@@ -32,7 +33,7 @@ class Calibrated:
         model: FP32, with channels equalized and activations centred; every layer has a name.
         layers: Layers that can be quantized, with their multiply-accumulates, by name.
         total_macs: Of all layers, those included that cannot be quantized.
-        ranges: The largest absolute value for each value that may be quantized, by name.
+        ranges: Of each value that may be quantized, by name.
         roundings: For layers, by the name of their output.
         counts: What was done.
     """
@@ -40,7 +41,7 @@ class Calibrated:
     model: ir.Model
     layers: dict[str, int]
     total_macs: int
-    ranges: dict[str, float]
+    ranges: dict[str, Range]
     roundings: dict[str, Rounding]
     counts: dict[str, int]
 

@@ -1,4 +1,4 @@
-"""From the values that a tensor takes to the range that INT8 shall cover."""
+"""From the values that a tensor takes to the range that 8 bits shall cover."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import numpy.typing as npt
 
 from edgecnn.core.percentiles import rank_of
 from edgecnn.core.recipe import QuantizePart
+from edgecnn.quantize.ranges import Grid, Range
 from edgecnn.quantize.schemes import QUANT_MAX
 
 BINS = 4096
-_CANDIDATES = 128
-# Ranges below this part of the largest value are not tried: INT8 has 127 steps, so clipping more than that away
+# Ranges below a sixty-fourth of the largest value are not tried: INT8 has 127 steps, so clipping more than that away
 # never pays for a distribution that calibration can see.
-_SMALLEST_PART = 1 / 64
-
+_PARTS: list[float] = np.linspace(1 / 64, 1.0, 128).tolist()
 
 # Of a float's 32 bits: all but the sign; those of the fraction that a channel's bins ignore; 2^-30's bin.
 _MAGNITUDE, _FRACTION_DROPPED, _FIRST_BIN = 0x7FFFFFFF, 20, (127 - 30) << 3
@@ -38,69 +37,89 @@ class Observer(Protocol):
         """See more values."""
         ...
 
-    def range(self) -> float:
-        """The largest absolute value to represent; 0 where all values were 0."""
+    def range(self, *, symmetric: bool) -> Range:
+        """The values to represent; from 0 to 0 where all were 0.
+
+        Args:
+            symmetric: Whether the range reaches as far to both sides of 0.
+        """
         ...
 
 
 class MinMaxObserver:
-    """The largest absolute value: nothing is clipped."""
+    """The smallest and the largest value: nothing is clipped."""
 
     def __init__(self) -> None:
-        self._peak = 0.0
+        self._low = self._high = 0.0
 
     def update(self, values: npt.NDArray[Any]) -> None:
         """See ``Observer.update``."""
-        if values.size:
-            self._peak = max(self._peak, float(values.max()), -float(values.min()))
+        self._low = min(self._low, float(values.min(initial=0)))
+        self._high = max(self._high, float(values.max(initial=0)))
 
-    def range(self) -> float:
+    def range(self, *, symmetric: bool) -> Range:
         """See ``Observer.range``."""
-        return self._peak
+        found = Range(self._low, self._high)
+        return Range(-found.peak, found.peak) if symmetric else found
 
 
 class Histogram:
-    """Counts of absolute values in equal bins from 0, in constant memory.
+    """Counts of values on both sides of 0, in equal bins from there, in constant memory.
 
-    A bin includes its upper edge, and the first one 0 too. When a larger value comes the range is doubled as often as
-    needed and neighbouring bins are merged, so the counts stay exact for the bins there are and no second pass over
-    the pictures is needed.
+    A bin includes its end that is further from 0, and the first one above 0 has the zeros. When a larger value comes
+    the range is doubled as often as needed and neighbouring bins are merged, so the counts stay exact for the bins
+    there are and no second pass over the pictures is needed.
+
+    Attributes:
+        counts: (2, bins): of values below 0 and of the others, from 0 outwards.
+        top: The outer edge of the last bins.
     """
 
     def __init__(self) -> None:
-        self.counts = np.zeros(BINS, dtype=np.int64)
+        self.counts = np.zeros((2, BINS), dtype=np.int64)
         self.top = 0.0
 
     def update(self, values: npt.NDArray[Any]) -> None:
         """Count more values."""
-        magnitudes = np.abs(values.reshape(-1))
+        values = values.reshape(-1)
+        magnitudes = np.abs(values)
         peak = float(magnitudes.max(initial=0.0))
         if peak > self.top:
             self._widen(peak)
         if self.top > 0:
             # Divided first: that gives exactly 1 at the top, and exactly half of it when the range is doubled.
             bins = np.ceil(magnitudes / np.float32(self.top) * np.float32(BINS)).astype(np.int32) - 1
-            self.counts += np.bincount(np.maximum(bins, 0), minlength=BINS)
+            bins = np.maximum(bins, 0) + np.where(values < 0, np.int32(0), np.int32(BINS))
+            self.counts += np.bincount(bins, minlength=2 * BINS).reshape(2, BINS)
         else:
-            self.counts[0] += magnitudes.size
+            self.counts[1, 0] += magnitudes.size
 
     def _widen(self, peak: float) -> None:
         if self.top == 0:
             self.top = peak
             return
         while self.top < peak:
-            merged = self.counts.reshape(-1, 2).sum(axis=1)
-            self.counts = np.concatenate([merged, np.zeros(BINS // 2, dtype=np.int64)])
+            merged = self.counts.reshape(2, -1, 2).sum(axis=2)
+            self.counts = np.concatenate([merged, np.zeros_like(merged)], axis=1)
             self.top *= 2
 
-    def peak(self) -> float:
-        """The upper edge of the highest bin with something in it."""
-        filled = np.nonzero(self.counts)[0]
-        return self.top * (int(filled[-1]) + 1) / BINS if filled.size and self.top else 0.0
+    def edge(self, bins: int) -> float:
+        """The outer edge of so many bins from 0."""
+        return self.top * bins / BINS
+
+    def extent(self) -> Range:
+        """All bins with something in them."""
+        filled = [int(np.max(np.nonzero(side)[0], initial=-1)) + 1 for side in self.counts]
+        return Range(-self.edge(filled[0]), self.edge(filled[1]))
 
 
 class PercentileObserver:
-    """The value that a percentage of the absolute values do not exceed."""
+    """The values left when each end gives up a part.
+
+    Args:
+        percent: Of the values that lie above ``low``, and of those that lie below ``high``; of the absolute values
+            where the range is symmetric. So what is one-sided, as after a ReLU, has one range either way.
+    """
 
     def __init__(self, percent: float) -> None:
         self._histogram = Histogram()
@@ -110,21 +129,30 @@ class PercentileObserver:
         """See ``Observer.update``."""
         self._histogram.update(values)
 
-    def range(self) -> float:
+    def range(self, *, symmetric: bool) -> Range:
         """See ``Observer.range``."""
-        counts = self._histogram.counts
-        wanted = rank_of(int(counts.sum()), self._percent)
-        bin_index = int(np.searchsorted(np.cumsum(counts), wanted))
-        return self._histogram.top * (min(bin_index, BINS - 1) + 1) / BINS
+        below, above = self._histogram.counts
+        if symmetric:
+            peak = self._end(below + above, 0)
+            return Range(-peak, peak)
+        return Range(-self._end(below, int(above.sum())), self._end(above, int(below.sum())))
+
+    def _end(self, counts: npt.NDArray[np.int64], others: int) -> float:
+        """How far from 0 the percentile is on the side with these counts, with so many values on the other side."""
+        wanted = rank_of(int(counts.sum()) + others, self._percent) - others
+        if wanted <= 0:
+            return 0.0
+        return self._histogram.edge(min(int(np.searchsorted(np.cumsum(counts), wanted)), BINS - 1) + 1)
 
 
 class MseObserver:
     """The range with the smallest expected squared error of rounding and clipping together.
 
     The error of each candidate range is computed from the histogram: within the range each bin's centre is rounded to
-    the INT8 grid, with the variance inside a bin negligible; beyond, the distance to the range's end counts. (The
-    search over clipping ranges of Sung et al., "Resiliency of Deep Neural Networks under Quantization", 2015, and of
-    Banner et al., "Post training 4-bit quantization", 2019, here on the measured distribution.)
+    the grid, with the variance inside a bin negligible; beyond, the distance to the range's end counts. (The search
+    over clipping ranges of Sung et al., "Resiliency of Deep Neural Networks under Quantization", 2015, and of Banner et
+    al., "Post training 4-bit quantization", 2019, here on the measured distribution.) Two ends are drawn in together
+    first, then one by one: from the whole range neither would move alone, as the step depends on both.
     """
 
     def __init__(self) -> None:
@@ -134,21 +162,32 @@ class MseObserver:
         """See ``Observer.update``."""
         self._histogram.update(values)
 
-    def range(self) -> float:
+    def range(self, *, symmetric: bool) -> Range:
         """See ``Observer.range``."""
-        peak = self._histogram.peak()
-        if peak == 0:
-            return 0.0
+        extent, (below, above) = self._histogram.extent(), self._histogram.counts.astype(np.float64)
         centres = (np.arange(BINS, dtype=np.float64) + 0.5) * (self._histogram.top / BINS)
-        weights = self._histogram.counts.astype(np.float64)
-        candidates = peak * np.linspace(_SMALLEST_PART, 1.0, _CANDIDATES)
-        errors = [_expected_error(centres, weights, float(limit)) for limit in candidates]
-        return float(candidates[int(np.argmin(errors))])
+        if symmetric:
+            peak = extent.peak
+            return _best([Range(-part * peak, part * peak) for part in _PARTS], centres, below + above, symmetric=True)
+        centres, weights = np.concatenate([-centres, centres]), np.concatenate([below, above])
+        centres, weights = centres[weights > 0], weights[weights > 0]
+        found = _best(
+            [Range(part * extent.low, part * extent.high) for part in _PARTS], centres, weights, symmetric=False
+        )
+        found = _best([Range(found.low, part * extent.high) for part in _PARTS], centres, weights, symmetric=False)
+        return _best([Range(part * extent.low, found.high) for part in _PARTS], centres, weights, symmetric=False)
 
 
-def _expected_error(centres: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], limit: float) -> float:
-    scale = limit / QUANT_MAX
-    restored = np.minimum(np.round(centres / scale), QUANT_MAX) * scale
+def _best(
+    tried: list[Range], centres: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], *, symmetric: bool
+) -> Range:
+    return min(tried, key=lambda each: _expected_error(centres, weights, each.grid(symmetric=symmetric)))
+
+
+def _expected_error(centres: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], grid: Grid) -> float:
+    if grid.scale == 0:
+        return 0.0
+    restored = np.clip(np.round(centres / grid.scale), grid.lowest, grid.highest) * grid.scale
     return float(((centres - restored) ** 2 * weights).sum())
 
 

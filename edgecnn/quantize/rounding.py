@@ -15,6 +15,7 @@ from edgecnn.graph.layer_weights import Float64, LayerWeights, for_each_axis, re
 from edgecnn.quantize.calibrate import run_observed
 from edgecnn.quantize.insert import fake_quantize, scales_of
 from edgecnn.quantize.place import Placement, WeightPoint
+from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.schemes import QUANT_MAX
 
 # Places of a picture at which each layer's input is looked at: 200 pictures give 12,800 samples a layer.
@@ -64,7 +65,7 @@ class Rounding:
 def find_roundings(
     model: ir.Model,
     placement: Placement,
-    ranges: Mapping[str, float],
+    ranges: Mapping[str, Range],
     frames: Iterable[Mapping[str, npt.NDArray[Any]]],
     *,
     learned: bool = True,
@@ -82,7 +83,7 @@ def find_roundings(
     Args:
         model: FP32; left as it is.
         placement: Made on this model.
-        ranges: The largest absolute value for each quantized value, by name.
+        ranges: Of each quantized value, by name; symmetric.
         frames: Calibration feeds.
         learned: Whether to do more than rounding to nearest.
 
@@ -100,7 +101,7 @@ def find_roundings(
         assert point.node.inputs[0] is not None
         readers.setdefault(str(point.node.inputs[0].name), []).append(key)
     for name, array in run_observed(model, readers, frames):
-        scale = scales_of(ranges[name])
+        scale = scales_of(ranges[name].peak)
         for key in readers[name]:
             point, weights = layers[key]
             exact = _columns(array, point.node, weights, generator)

@@ -62,7 +62,7 @@ def check(path: Path) -> dict[str, int]:
 
     names = [str(v.name) for node in model.graph for v in node.outputs if v.dtype == ir.DataType.FLOAT]
     ranges = collect_ranges(model, [spec.name, *names], [feed], QuantizePart(observer="minmax"))
-    large = {name for name, peak in ranges.items() if peak > FP16_MAX / ROOM}
+    large = {name for name, seen in ranges.items() if seen.peak > FP16_MAX / ROOM}
     keep = {
         str(node.name)
         for node in model.graph

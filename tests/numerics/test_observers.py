@@ -18,6 +18,7 @@ from edgecnn.quantize.observers import (
     MseObserver,
     PercentileObserver,
 )
+from edgecnn.quantize.ranges import Grid, Range
 from edgecnn.quantize.schemes import QUANT_MAX
 
 EXAMPLES = settings(max_examples=150, deadline=None)
@@ -52,8 +53,12 @@ def sample(shape: str, seed: int, count: int = 2000) -> np.ndarray:
 
 def quantization_error(values: np.ndarray, limit: float) -> float:
     """Root of the mean squared error of rounding to 127 steps either way up to ``limit``, and clipping."""
-    scale = limit / QUANT_MAX or 1.0
-    restored = np.clip(np.rint(values.astype(np.float64) / scale), -QUANT_MAX, QUANT_MAX) * scale
+    return grid_error(values, Range(-limit, limit).grid(symmetric=True))
+
+
+def grid_error(values: np.ndarray, grid: Grid) -> float:
+    scale = grid.scale or 1.0
+    restored = np.clip(np.rint(values.astype(np.float64) / scale), grid.lowest, grid.highest) * scale
     return math.sqrt(float(((values - restored) ** 2).mean()))
 
 
@@ -80,8 +85,8 @@ def test_a_histogram_reaches_its_largest_value_and_not_far_beyond(parts: list[np
         histogram.update(part)
 
     peak = max((float(np.abs(part).max(initial=0)) for part in parts), default=0.0)
-    assert histogram.peak() >= peak * (1 - EDGE)
-    assert histogram.peak() <= peak + histogram.top / BINS * (1 + EDGE)
+    assert histogram.extent().peak >= peak * (1 - EDGE)
+    assert histogram.extent().peak <= peak + histogram.top / BINS * (1 + EDGE)
     assert histogram.top < 2 * peak or peak == histogram.top
 
 
@@ -92,7 +97,9 @@ def test_min_max_is_the_largest_absolute_value(parts: list[np.ndarray]) -> None:
     for part in parts:
         observer.update(part)
 
-    assert observer.range() == float(np.abs(np.concatenate(parts)).max(initial=0))
+    values = np.concatenate(parts)
+    assert observer.range(symmetric=True).high == float(np.abs(values).max(initial=0))
+    assert observer.range(symmetric=False) == Range(float(values.min(initial=0)), float(values.max(initial=0)))
 
 
 @EXAMPLES
@@ -113,7 +120,7 @@ def test_a_percentile_is_that_of_the_sorted_values_within_a_bin(
 
     expected = nearest_rank(np.sort(np.abs(np.concatenate(parts))), percent)
 
-    assert expected * (1 - EDGE) <= observer.range() <= expected + histogram.top / BINS * (1 + EDGE)
+    assert expected * (1 - EDGE) <= observer.range(symmetric=True).high <= expected + histogram.top / BINS * (1 + EDGE)
 
 
 @EXAMPLES
@@ -133,7 +140,48 @@ def test_mse_is_never_worse_than_min_max(shape: str, seed: int, scales: list[flo
     values = np.concatenate(parts)
 
     bin_width = histogram.top / BINS
-    assert quantization_error(values, observer.range()) <= quantization_error(values, smallest.range()) + 2 * bin_width
+    for symmetric in (True, False):
+        best, all_of_it = (
+            grid_error(values, each.range(symmetric=symmetric).grid(symmetric=symmetric))
+            for each in (observer, smallest)
+        )
+        assert best <= all_of_it + 2 * bin_width
+
+
+@EXAMPLES
+@given(shape=shapes, seed=st.integers(0, 2**32 - 1), offset=st.floats(-3, 3))
+def test_mse_of_two_ends_is_that_of_a_search_over_both(shape: str, seed: int, offset: float) -> None:
+    """All pairs of a grid are tried on the values themselves."""
+    values = sample(shape, seed) + np.float32(offset)
+    observer = MseObserver()
+    observer.update(values)
+
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    best = min(
+        grid_error(values, Range(low * left, high * right).grid(symmetric=False))
+        for left in np.linspace(0.5, 1, 11)
+        for right in np.linspace(0.5, 1, 11)
+    )
+
+    # Half a bin for each value, twice, as above; the grid's parts of the range lie between those tried.
+    found = grid_error(values, observer.range(symmetric=False).grid(symmetric=False))
+    assert found <= best * 1.02 + 2 * (high - low) / BINS
+
+
+@EXAMPLES
+@given(low=st.floats(-1e6, 0), high=st.floats(0, 1e6), part=st.floats(0, 1), symmetric=st.booleans())
+def test_a_grid_has_zero_and_all_of_the_range_within_half_a_step(
+    low: float, high: float, part: float, symmetric: bool
+) -> None:
+    grid = Range(low, high).grid(symmetric=symmetric)
+    value = low + part * (high - low)
+
+    step = np.clip(np.rint(value / grid.scale), grid.lowest, grid.highest) if grid.scale else 0.0
+
+    assert grid.lowest <= 0 <= grid.highest
+    assert grid.highest - grid.lowest == (2 * QUANT_MAX if symmetric else 255)
+    # An end may move by half a step when zero is put on the grid, and what is rounded to it by half a step more.
+    assert abs(value - step * grid.scale) <= grid.scale * (1 + 1e-6)
 
 
 # Values of a channel: heavy tails, which make clipping pay, of any size within a histogram's 48 octaves.

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from edgecnn.graph.prepare import infer_shapes
 from edgecnn.quantize.insert import fake_quantize, insert_qdq, scales_of
 from edgecnn.quantize.place import place
+from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.rounding import apply_rounding, find_roundings
 from edgecnn.quantize.schemes import Scheme
 
@@ -46,10 +47,14 @@ def compare(
 def rounded(model: Any, frames: list[np.ndarray], limit: float, *, learned: bool) -> Any:
     """A network of one layer, quantized in place."""
     placement = place(model)
-    found = find_roundings(model, placement, {"x": limit}, ({"x": frame} for frame in frames), learned=learned)
+    found = find_roundings(
+        model, placement, {"x": Range(-limit, limit)}, ({"x": frame} for frame in frames), learned=learned
+    )
     (point,) = placement.weights
     apply_rounding(model, point, found["y"])
-    insert_qdq(model, placement, {"x": limit}, {"y": found["y"].scales}, Scheme("test", weights_as_int8=True))
+    insert_qdq(
+        model, placement, {"x": Range(-limit, limit)}, {"y": found["y"].scales}, Scheme("test", weights_as_int8=True)
+    )
     infer_shapes(model)
     return model
 

@@ -12,6 +12,7 @@ import pytest
 from edgecnn.core.recipe import QuantizePart
 from edgecnn.errors import InputError
 from edgecnn.quantize.calibrate import collect_ranges, run_observed
+from edgecnn.quantize.ranges import Range
 
 GraphOf = Callable[..., Any]
 
@@ -34,7 +35,15 @@ def test_inputs_inner_values_and_outputs_are_observed(graph_of: GraphOf) -> None
 
     ranges = collect_ranges(model, ["x", "a", "b"], frames((1, 1), (-4, 2)), MINMAX)
 
-    assert ranges == {"x": 4, "a": 8, "b": 2}
+    assert ranges == {"x": Range(-4, 4), "a": Range(-8, 8), "b": Range(-2, 2)}
+
+
+def test_two_ends_are_observed_where_wanted(graph_of: GraphOf) -> None:
+    model = graph_of(TEXT, k=K)
+
+    ranges = collect_ranges(model, ["x", "a", "b"], frames((1, 1), (-4, 2)), MINMAX, symmetric=False)
+
+    assert ranges == {"x": Range(-4, 2), "a": Range(-8, 2), "b": Range(0, 2)}
 
 
 def test_values_come_frame_by_frame(graph_of: GraphOf) -> None:
@@ -58,7 +67,7 @@ def test_no_frames_give_no_values(graph_of: GraphOf) -> None:
     model = graph_of(TEXT, k=K)
 
     assert list(run_observed(model, ["a"], [])) == []
-    assert collect_ranges(model, ["a"], [], MINMAX) == {"a": 0}
+    assert collect_ranges(model, ["a"], [], MINMAX) == {"a": Range(0, 0)}
 
 
 def test_the_model_is_left_as_it_was(graph_of: GraphOf) -> None:
@@ -76,7 +85,7 @@ def test_the_recipes_observer_decides(graph_of: GraphOf) -> None:
 
     ranges = collect_ranges(model, ["x"], frames(*rows), QuantizePart(observer="percentile", percentile=90))
 
-    assert ranges["x"] == pytest.approx(1, abs=100 / 4096)
+    assert ranges["x"].high == pytest.approx(1, abs=100 / 4096)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])

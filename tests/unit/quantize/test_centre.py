@@ -13,6 +13,7 @@ from edgecnn.graph.prepare import infer_shapes
 from edgecnn.quantize.centre import centre_activations
 from edgecnn.quantize.insert import insert_qdq
 from edgecnn.quantize.place import place
+from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.schemes import QUANT_MAX, Scheme
 
 GraphOf = Callable[..., Any]
@@ -43,9 +44,9 @@ ARRAYS = {
 }
 
 
-def centred(model: Any, limit: float = 6.0) -> tuple[int, dict[str, float]]:
+def centred(model: Any, limit: float = 6.0) -> tuple[int, dict[str, Range]]:
     placement = place(model)
-    ranges = {str(value.name): limit for value in placement.activations}
+    ranges = {str(value.name): Range(-limit, limit) for value in placement.activations}
     return centre_activations(model, placement, ranges), ranges
 
 
@@ -86,7 +87,7 @@ def test_a_centred_activation_changes_nothing_behind_it(
     count, ranges = centred(model, limit)
 
     assert count == 1
-    assert ranges == {"x": limit, "r": limit / 2}
+    assert ranges == {"x": Range(-limit, limit), "r": Range(-limit / 2, limit / 2)}
     assert [node.op_type for node in model.graph] == nodes
     feeds = X if case != "Gemm" else [picture[0, :2, 0, :4] for picture in X]
     for feed in feeds:
@@ -161,7 +162,7 @@ def test_other_activations_stay(graph_of: GraphOf, case: str) -> None:
     count, ranges = centred(model)
 
     assert count == 0
-    assert set(ranges.values()) == {6.0}
+    assert set(ranges.values()) == {Range(-6, 6)}
     assert ir.to_proto(model).SerializeToString() == before
 
 
@@ -181,7 +182,7 @@ def test_the_error_of_what_reads_it_falls_to_a_quarter(graph_of: GraphOf, output
     for centre in (False, True):
         model = graph_of(text, **arrays)
         placement = place(model)
-        ranges = {"x": 6.0, "r": 6.0}
+        ranges = {"x": Range(-6, 6), "r": Range(-6, 6)}
         if centre:
             assert centre_activations(model, placement, ranges) == 1
         del placement.activations[model.graph.inputs[0]]

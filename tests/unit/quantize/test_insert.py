@@ -14,6 +14,7 @@ from edgecnn.graph.model import constant
 from edgecnn.graph.prepare import infer_shapes, run_passes
 from edgecnn.quantize.insert import insert_qdq, quantize, scales_of, weight_scales
 from edgecnn.quantize.place import place
+from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.schemes import QUANT_MAX, Scheme, tensorrt_scheme
 
 GraphOf = Callable[..., Any]
@@ -38,7 +39,7 @@ def operators(model: Any) -> list[str]:
 def quantized(model: Any, scheme: Scheme, limit: float = 1.0) -> Any:
     """Quantize in place, with one range for every activation, as the INT8 stage does."""
     placement = place(model)
-    insert_qdq(model, placement, {str(value.name): limit for value in placement.activations}, {}, scheme)
+    insert_qdq(model, placement, {str(value.name): Range(-limit, limit) for value in placement.activations}, {}, scheme)
     run_passes(model, (clean_up, infer_shapes))
     return model
 
@@ -166,7 +167,7 @@ def test_weights_that_were_rounded_keep_the_grid_they_are_on(graph_of: GraphOf, 
     text, arrays = BODIES["Conv"]
     model = graph_of(text, **arrays | {"w": (steps * scales.reshape(4, 1, 1, 1)).astype(np.float32)})
 
-    insert_qdq(model, place(model), {"x": 1.0}, {"y": scales}, scheme)
+    insert_qdq(model, place(model), {"x": Range(-1, 1)}, {"y": scales}, scheme)
 
     (node,) = [node for node in model.graph if node.op_type == "Conv"]
     restorer = node.inputs[1].producer()

@@ -17,6 +17,7 @@ from edgecnn.quantize.observers import (
     PercentileObserver,
     make_observer,
 )
+from edgecnn.quantize.ranges import Range
 
 Kind = Literal["minmax", "percentile", "mse"]
 KINDS: tuple[Kind, ...] = ("minmax", "percentile", "mse")
@@ -27,7 +28,14 @@ def observe(kind: Kind, *tensors: np.ndarray, percentile: float = 99.99) -> floa
     observer = make_observer(QuantizePart(observer=kind, percentile=percentile))
     for tensor in tensors:
         observer.update(tensor)
-    return observer.range()
+    return observer.range(symmetric=True).high
+
+
+def observe_ends(kind: Kind, *tensors: np.ndarray, percentile: float = 99.99) -> Range:
+    observer = make_observer(QuantizePart(observer=kind, percentile=percentile))
+    for tensor in tensors:
+        observer.update(tensor)
+    return observer.range(symmetric=False)
 
 
 def test_a_recipe_names_its_observer() -> None:
@@ -106,8 +114,8 @@ def test_many_updates_take_no_more_memory() -> None:
     for step in range(2000):
         histogram.update(random.standard_normal(50).astype(np.float32) * np.float32(1 + step))
 
-    assert histogram.counts.shape == (BINS,)
-    assert histogram.counts.nbytes == BINS * 8
+    assert histogram.counts.shape == (2, BINS)
+    assert histogram.counts.nbytes == 2 * BINS * 8
     assert histogram.counts.sum() == 2000 * 50
 
 
@@ -115,12 +123,112 @@ def test_a_bin_includes_its_upper_edge() -> None:
     """So the largest value of the first batch stays where it is when the range is doubled."""
     histogram = Histogram()
     histogram.update(np.float32([0, 1]))
-    assert (histogram.counts[0], histogram.counts[-1]) == (1, 1)
+    assert (histogram.counts[1, 0], histogram.counts[1, -1]) == (1, 1)
 
     histogram.update(np.float32([2]))
 
     assert histogram.top == 2
-    assert np.flatnonzero(histogram.counts).tolist() == [0, BINS // 2 - 1, BINS - 1]
+    assert np.flatnonzero(histogram.counts[1]).tolist() == [0, BINS // 2 - 1, BINS - 1]
+
+
+def test_negative_values_are_counted_apart() -> None:
+    histogram = Histogram()
+    histogram.update(np.float32([-1, -0.0, 0.25, 0.5]))
+    histogram.update(np.float32([4, -2]))
+
+    assert histogram.top == 4
+    assert [np.flatnonzero(side).tolist() for side in histogram.counts] == [
+        [BINS // 4 - 1, BINS // 2 - 1],
+        [0, BINS // 16 - 1, BINS // 8 - 1, BINS - 1],
+    ]
+    assert histogram.extent() == Range(-2, 4)
+
+
+# Of four batches of 3,000 values each, by the code that knew absolute values only: minmax, percentile 99.5, mse.
+SYMMETRIC = {
+    "uniform": (0.264367938041687, 0.25947105008526705, 0.2624189931452747),
+    "normal": (11.65665340423584, 7.063154596835375, 11.024384358100315),
+    "relu": (11.65665340423584, 6.273176055401564, 11.295440510524012),
+    "negative": (11.65665340423584, 7.063154596835375, 11.024384358100315),
+    "laplace": (2.182161808013916, 1.1276245571207255, 2.115057264122719),
+    "tails": (2517.12890625, 295.4881590604782, 2498.7635896542643),
+}
+
+
+def growing(shape: str) -> list[np.ndarray]:
+    random = np.random.default_rng(11)
+    found: list[np.ndarray] = []
+    for _ in range(4):
+        size = np.float32(2.0 ** random.uniform(-3, 3))
+        match shape:
+            case "uniform":
+                values = random.random((2, 3, 500)) * 2 - 1
+            case "laplace":
+                values = random.laplace(size=(2, 3, 500)) + 0.5
+            case _:
+                values = random.standard_normal((2, 3, 500))
+        match shape:
+            case "relu":
+                values = np.maximum(values, 0)
+            case "negative":
+                values = -np.abs(values)
+            case "tails":
+                values = values**5
+            case _:
+                pass
+        found.append(values.astype(np.float32) * size)
+    return found
+
+
+@pytest.mark.parametrize("shape", SYMMETRIC)
+def test_symmetric_ranges_are_those_of_absolute_values(shape: str) -> None:
+    assert tuple(observe(kind, *growing(shape), percentile=99.5) for kind in KINDS) == SYMMETRIC[shape]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_relu_has_one_range_whether_symmetric_or_not(kind: Kind) -> None:
+    """Only what rounding to 127 or 255 steps makes of the best range differs."""
+    found = observe_ends(kind, *growing("relu"), percentile=99.5)
+
+    assert found.low == 0
+    assert found.high == pytest.approx(
+        observe(kind, *growing("relu"), percentile=99.5), rel=0.1 if kind == "mse" else 0
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ends_swap_with_the_sign(kind: Kind) -> None:
+    values = np.exp(NORMAL) - 1
+    found, mirrored = observe_ends(kind, values), observe_ends(kind, -values)
+
+    assert (found.low, found.high) == pytest.approx((-mirrored.high, -mirrored.low), rel=0.05)
+    assert -1 <= found.low < -0.8
+    assert found.high > 20
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [2.0, -2.0, 0.0])
+def test_zero_is_in_every_range(kind: Kind, size: float) -> None:
+    found = observe_ends(kind, np.full(5, size, np.float32))
+
+    assert found.low == pytest.approx(min(size, 0), rel=1 / BINS)
+    assert found.high == pytest.approx(max(size, 0), rel=1 / BINS)
+
+
+def test_each_end_gives_up_its_part() -> None:
+    values = np.concatenate([NORMAL, np.float32([100, 200]), np.float32([-50])])
+    found = observe_ends("percentile", values, percentile=99.9)
+
+    assert found.high == pytest.approx(np.percentile(values, 99.9, method="inverted_cdf"), abs=200 / BINS)
+    assert found.low == pytest.approx(np.percentile(values, 0.1, method="inverted_cdf"), abs=200 / BINS)
+
+
+def test_mse_clips_each_end_as_far_as_it_pays() -> None:
+    found = observe_ends("mse", np.append(np.maximum(NORMAL, -0.5), np.float32(20)))
+
+    assert found.low == pytest.approx(-0.5, rel=0.1)
+    # Where the error's derivative by the end is 0: 100,000 (high + 0.5) / (12 * 255^2) = 20 - high.
+    assert found.high == pytest.approx(17.7, rel=0.01)
 
 
 # Bins of channels are an eighth of an octave wide where they begin with a power of 2, the widest by proportion.

@@ -15,6 +15,7 @@ from edgecnn.graph.prepare import infer_shapes
 from edgecnn.quantize import rounding
 from edgecnn.quantize.insert import insert_qdq, quantize, weight_scales
 from edgecnn.quantize.place import place
+from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.rounding import apply_rounding, find_roundings
 from edgecnn.quantize.schemes import QUANT_MAX, Scheme
 
@@ -39,7 +40,7 @@ def round_in_place(
 ) -> dict[str, np.ndarray]:
     """Round the weights of every layer, with one range for every activation; the scales by the layers' outputs."""
     placement = place(model)
-    ranges = {str(value.name): limit for value in placement.activations}
+    ranges = {str(value.name): Range(-limit, limit) for value in placement.activations}
     found = find_roundings(model, placement, ranges, ({"x": frame} for frame in frames), learned=learned)
     for point in placement.weights:
         if (layer := found.get(str(point.node.outputs[0].name))) is not None:
@@ -49,7 +50,7 @@ def round_in_place(
 
 def quantized(model: Any, scales: dict[str, np.ndarray], limit: float = CLIPPED) -> Any:
     placement = place(model)
-    ranges = {str(value.name): limit for value in placement.activations}
+    ranges = {str(value.name): Range(-limit, limit) for value in placement.activations}
     insert_qdq(model, placement, ranges, scales, Scheme("test", weights_as_int8=True))
     infer_shapes(model)
     return model
