@@ -205,7 +205,7 @@ def test_finding_changes_nothing(graph_of: GraphOf) -> None:
     model = graph_of(f"net {text}", **arrays)
     before = ir.to_proto(model).SerializeToString()
 
-    find_roundings(model, place(model), {"x": CLIPPED}, [{"x": frame} for frame in frames])
+    find_roundings(model, place(model), {"x": Range(-CLIPPED, CLIPPED)}, [{"x": frame} for frame in frames])
 
     assert ir.to_proto(model).SerializeToString() == before
 
