@@ -52,12 +52,18 @@ def insert_qdq(
 
 
 def scales_of(peaks: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """The scale at which each largest absolute value is the last step.
+    """The scale at which each largest absolute value is the last step, rounded up to a number that FP16 has too.
 
-    A tensor of zeros, or with a scale below FP32's normal numbers, quantizes to zeros with any scale: it gets 1.
+    So weights lie on the same grid in a graph with FP16 scales as in one with FP32 scales. The smallest scale is FP16's
+    smallest number, 6e-8: what is finer than that would be lost in an FP16 network as well. A tensor of zeros quantizes
+    to zeros with any scale: it gets 1. A scale that is too large for FP16 stays as it is.
     """
-    scales = (np.asarray(peaks, dtype=np.float64) / QUANT_MAX).astype(np.float32)
-    return np.asarray(np.where(scales >= np.finfo(np.float32).tiny, scales, 1.0), dtype=np.float32)
+    exact = np.asarray(peaks, dtype=np.float64) / QUANT_MAX
+    with np.errstate(over="ignore"):
+        scales = exact.astype(np.float16)
+    scales = np.where(scales < exact, np.nextafter(scales, np.float16(np.inf)), scales)
+    scales = np.where(np.isfinite(scales), scales.astype(np.float32), exact)
+    return np.asarray(np.where(exact > 0, scales, 1.0), dtype=np.float32)
 
 
 def weight_scales(weight: npt.NDArray[Any], axis: int | None) -> npt.NDArray[np.float32]:

@@ -36,7 +36,18 @@ def test_a_value_within_the_range_moves_by_half_a_step_at_most(tensor: np.ndarra
 
 
 @EXAMPLES
-@given(tensor=tensors, limit=st.floats(2.0**-20, 2.0**40))
+@given(limit=st.floats(2.0**-40, 2.0**22))
+def test_a_scale_is_the_next_number_of_fp16(limit: float) -> None:
+    scale = scales_of(limit)
+
+    assert np.float16(scale) == scale
+    assert scale >= limit / QUANT_MAX
+    assert float(np.nextafter(np.float16(scale), np.float16(0))) < limit / QUANT_MAX
+
+
+# From here on one step of FP16 in the scale is less than half a step of INT8 at the end of the range.
+@EXAMPLES
+@given(tensor=tensors, limit=st.floats(2.0**-7, 2.0**40))
 def test_a_value_beyond_the_range_becomes_its_end(tensor: np.ndarray, limit: float) -> None:
     scale = scales_of(limit)
 

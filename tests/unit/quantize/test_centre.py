@@ -176,7 +176,12 @@ def test_the_error_of_what_reads_it_falls_to_a_quarter(graph_of: GraphOf, output
     Weights are exact here and the picture is left in FP32, so that only the activation's rounding is seen.
     """
     text = f"net ({PICTURE} x) => (float[1, 5, 6, 6] y) {{ a = Conv(x, w) r = Clip(a, zero, six) y = Conv(r, v) }}"
-    arrays = ARRAYS | {"w": np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1), "v": np.sign(normal(5, 4, 1, 1))}
+    # A scale of 1/128 is exact, so that all of the error is r's.
+    whole = np.float32(QUANT_MAX / 128)
+    arrays = ARRAYS | {
+        "w": whole * np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1),
+        "v": whole * np.sign(normal(5, 4, 1, 1)),
+    }
     feeds = [np.random.default_rng(seed).uniform(0, 6, (1, 4, 6, 6)).astype(np.float32) for seed in range(20)]
     errors: list[float] = []
     for centre in (False, True):

@@ -226,19 +226,24 @@ def test_a_value_that_was_always_zero_gives_zero(graph_of: GraphOf, outputs_of: 
 
 @pytest.mark.parametrize("size", [0.0, 1e-45, 1e-40, 1e-37])
 def test_a_dead_channel_is_quantized_to_zero_beside_live_ones(size: float) -> None:
-    """Weight decay leaves channels below the smallest scale that FP32 can hold."""
-    array = np.float32([[1, -2], [size, -size]])
+    """Weight decay leaves channels below the smallest scale that FP16, and even FP32, can hold."""
+    array = np.float32([[QUANT_MAX / 2, -QUANT_MAX], [size, -size]])
 
     scales = weight_scales(array, 0)
 
-    assert scales.tolist() == [np.float32(2 / QUANT_MAX), 1]
+    assert scales.tolist() == [1, 2.0**-24 if size else 1]
     assert quantize(array, scales, 0).tolist() == [[64, -127], [0, 0]]
 
 
 def test_a_scale_is_the_largest_value_by_127() -> None:
-    np.testing.assert_array_equal(scales_of([127.0, 1.0]), np.float32([1, 1 / 127]), strict=True)
+    np.testing.assert_array_equal(scales_of([127.0, 63.5]), np.float32([1, 0.5]), strict=True)
     assert scales_of(254.0).shape == ()
     assert scales_of(254.0) == 2
+
+
+@pytest.mark.parametrize(("peak", "scale"), [(0.0, 1.0), (1e-30, 2.0**-24), (1e9, np.float32(1e9 / QUANT_MAX))])
+def test_scales_at_the_ends_of_fp16(peak: float, scale: float) -> None:
+    assert scales_of(peak) == scale
 
 
 def test_halves_round_to_even_and_the_ends_saturate_symmetrically() -> None:
@@ -248,5 +253,5 @@ def test_halves_round_to_even_and_the_ends_saturate_symmetrically() -> None:
 
 
 @pytest.mark.parametrize(("version", "as_int8"), [("8.6.2", False), ("8.6", False), ("10.3.0", True), ("11.1", True)])
-def test_tensorrt_8_wants_weights_as_fp32(version: str, as_int8: bool) -> None:
-    assert tensorrt_scheme(version) == Scheme("tensorrt", as_int8)
+def test_tensorrt_8_wants_weights_and_scales_as_fp32(version: str, as_int8: bool) -> None:
+    assert tensorrt_scheme(version) == Scheme("tensorrt", as_int8, rest="fp16" if as_int8 else "fp32")
