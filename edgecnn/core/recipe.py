@@ -117,7 +117,7 @@ class QuantizePart(_Part):
     """What the numbers in the network become."""
 
     precision: Precision = "int8"
-    observer: Literal["minmax", "percentile", "mse"] = Field(
+    observer: Literal["minmax", "percentile", "entropy", "mse"] = Field(
         default="mse", description="how a tensor's range is chosen from what calibration saw"
     )
     percentile: float = Field(default=99.99, gt=50, le=100, description="for observer: percentile")

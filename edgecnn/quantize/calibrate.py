@@ -12,7 +12,7 @@ import onnx_ir as ir
 from edgecnn.backends.ort import OrtSession
 from edgecnn.core.recipe import QuantizePart
 from edgecnn.errors import InputError
-from edgecnn.quantize.observers import make_observer
+from edgecnn.quantize.observers import find_range, make_histogram
 from edgecnn.quantize.ranges import Range
 
 
@@ -41,10 +41,10 @@ def collect_ranges(
     Raises:
         InputError: A value is infinite or not a number.
     """
-    observers = {name: make_observer(config) for name in values}
-    for name, array in run_observed(model, observers, frames):
-        observers[name].update(array)
-    return {name: observer.range(symmetric=symmetric) for name, observer in observers.items()}
+    seen = {name: make_histogram(config) for name in values}
+    for name, array in run_observed(model, seen, frames):
+        seen[name].update(array)
+    return {name: find_range(each, config, symmetric=symmetric) for name, each in seen.items()}
 
 
 def run_observed(

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from edgecnn.graph.layer_weights import Float64, replace_weights
 from edgecnn.quantize.calibrate import run_observed
 from edgecnn.quantize.channels import ChannelScales, Ids, free_scales
-from edgecnn.quantize.observers import ChannelHistogram
+from edgecnn.quantize.histograms import ChannelHistogram
 
 # Pictures that calibration has not seen go beyond what it saw: a ceiling must stay well clear of the range, and of the
 # largest value too. With 1 instead of 2 MobileNetV2 lost 1.5% of its classes to equalization alone.
