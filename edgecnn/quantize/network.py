@@ -12,15 +12,18 @@ import onnx_ir as ir
 from edgecnn.core.recipe import QuantizePart
 from edgecnn.errors import GateMissed
 from edgecnn.graph.layer_weights import is_linear_layer
+from edgecnn.graph.onnxruntime_forms import use_onnxruntime_forms
+from edgecnn.graph.prepare import run_passes
 from edgecnn.graph.summary import count_macs
 from edgecnn.quantize.calibrate import collect_ranges
 from edgecnn.quantize.centre import centre_activations
 from edgecnn.quantize.equalize import equalize
 from edgecnn.quantize.insert import insert_qdq
+from edgecnn.quantize.integer_forms import range_before_gate
 from edgecnn.quantize.place import place
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.rounding import Rounding, apply_rounding, find_roundings
-from edgecnn.quantize.schemes import Scheme
+from edgecnn.quantize.schemes import TENSORRT, Scheme
 
 Feeds = Callable[[str], Iterable[Mapping[str, npt.NDArray[Any]]]]
 
@@ -61,7 +64,9 @@ class Quantized:
     counts: dict[str, int]
 
 
-def calibrate_network(model: ir.Model, feeds: Feeds, config: QuantizePart, exclude: Collection[str] = ()) -> Calibrated:
+def calibrate_network(
+    model: ir.Model, feeds: Feeds, config: QuantizePart, exclude: Collection[str] = (), scheme: Scheme = TENSORRT
+) -> Calibrated:
     """Prepare the quantization of convolutions and fully connected layers.
 
     Args:
@@ -69,24 +74,31 @@ def calibrate_network(model: ir.Model, feeds: Feeds, config: QuantizePart, exclu
         feeds: Gives the calibration feeds, one by one and from the start each time; it is told what they are for.
         config: The recipe's wishes.
         exclude: Names of nodes to leave in FP32.
+        scheme: The target's rules.
 
     Raises:
         GateMissed: No layer can be quantized.
     """
-    placement = place(model, exclude)
+    forms = run_passes(model, (use_onnxruntime_forms,)) if scheme.operators else {}
+    placement = place(model, exclude, scheme)
     if not placement.weights:
         reason = next(iter(placement.left_out.values()), "none has weights")
         raise GateMissed(f"int8: no layer can be quantized: {reason}", "convert with --precision fp16")
     equalized = equalize(model, feeds("equalize channels"), exclude) if config.equalize else 0
-    names = [str(value.name) for value in placement.activations]
-    ranges = collect_ranges(model, names, feeds("calibrate ranges"), config)
-    centred = centre_activations(model, placement, ranges) if config.equalize else 0
+    names = [str(value.name) for value in placement.activations if value not in placement.carried]
+    ranges = collect_ranges(model, names, feeds("calibrate ranges"), config, symmetric=scheme.symmetric)
+    for gate in placement.gates:
+        name = str(gate.inputs[0].name) if gate.inputs[0] is not None else ""
+        ranges[name] = range_before_gate(gate, ranges[name])
+    ranges |= {str(value.name): ranges[str(source.name)] for value, source in placement.carried.items()}
+    centred = centre_activations(model, placement, ranges) if config.equalize and scheme.symmetric else 0
     learned = config.rounding == "learned"
-    roundings = find_roundings(model, placement, ranges, feeds("round weights"), learned=learned)
+    roundings = find_roundings(model, placement, ranges, feeds("round weights"), learned=learned, scheme=scheme)
     counts = {
         "channels equalized": equalized,
         "activations centred": centred,
         "layers rounded by their output" if learned else "biases corrected": len(roundings),
+        **forms,
     }
     layers = {str(point.node.name): count_macs(point.node) or 0 for point in placement.weights}
     total = sum(count_macs(node) or 0 for node in model.graph if is_linear_layer(node))
@@ -102,7 +114,8 @@ def quantize_layers(calibrated: Calibrated, scheme: Scheme, chosen: Collection[s
         chosen: Names of the layers, of ``calibrated.layers``.
     """
     model = ir.from_proto(ir.to_proto(calibrated.model))
-    placement = place(model, {str(node.name) for node in model.graph if is_linear_layer(node)} - set(chosen))
+    left = {str(node.name) for node in model.graph if is_linear_layer(node)} - set(chosen)
+    placement = place(model, left, scheme)
     for value in [value for value in placement.activations if value.name not in calibrated.ranges]:
         del placement.activations[value]  # with other layers chosen, an addition's other branch counts as the identity
     scales: dict[str, npt.NDArray[Any]] = {}

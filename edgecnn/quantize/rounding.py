@@ -13,10 +13,10 @@ import onnx_ir as ir
 from edgecnn.graph.fold_pad import conv_pads
 from edgecnn.graph.layer_weights import Float64, LayerWeights, for_each_axis, read_weights, replace_weights
 from edgecnn.quantize.calibrate import run_observed
-from edgecnn.quantize.insert import fake_quantize, scales_of
+from edgecnn.quantize.insert import activation_grid, fake_quantize, scales_of
 from edgecnn.quantize.place import Placement, WeightPoint
 from edgecnn.quantize.ranges import Range
-from edgecnn.quantize.schemes import QUANT_MAX
+from edgecnn.quantize.schemes import QUANT_MAX, TENSORRT, Scheme
 
 # Places of a picture at which each layer's input is looked at: 200 pictures give 12,800 samples a layer.
 _PLACES = 64
@@ -69,6 +69,7 @@ def find_roundings(
     frames: Iterable[Mapping[str, npt.NDArray[Any]]],
     *,
     learned: bool = True,
+    scheme: Scheme = TENSORRT,
 ) -> dict[str, Rounding]:
     """Put the weights of every Conv, Gemm and MatMul on the INT8 grid, and correct the biases.
 
@@ -83,9 +84,10 @@ def find_roundings(
     Args:
         model: FP32; left as it is.
         placement: Made on this model.
-        ranges: Of each quantized value, by name; symmetric.
+        ranges: Of each quantized value, by name.
         frames: Calibration feeds.
         learned: Whether to do more than rounding to nearest.
+        scheme: The target's rules.
 
     Returns:
         Roundings by the name of the layer's output. Layers that are not in it (ConvTranspose, a bias that differs from
@@ -101,11 +103,11 @@ def find_roundings(
         assert point.node.inputs[0] is not None
         readers.setdefault(str(point.node.inputs[0].name), []).append(key)
     for name, array in run_observed(model, readers, frames):
-        scale = scales_of(ranges[name].peak)
+        grid = activation_grid(ranges[name], scheme)
         for key in readers[name]:
             point, weights = layers[key]
             exact = _columns(array, point.node, weights, generator)
-            rounded = fake_quantize(exact, scale)
+            rounded = fake_quantize(exact, grid)
             _add(moments[key], rounded, exact - rounded, learned and _is_small(weights))
     found: dict[str, Rounding] = {}
     for key, (_, weights) in layers.items():

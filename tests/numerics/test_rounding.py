@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from edgecnn.graph.prepare import infer_shapes
 from edgecnn.quantize.insert import fake_quantize, insert_qdq, scales_of
 from edgecnn.quantize.place import place
-from edgecnn.quantize.ranges import Range
+from edgecnn.quantize.ranges import Grid, Range
 from edgecnn.quantize.rounding import apply_rounding, find_roundings
-from edgecnn.quantize.schemes import Scheme
+from edgecnn.quantize.schemes import QUANT_MAX, Scheme
 
 GraphOf = Callable[..., Any]
 OutputsOf = Callable[..., dict[str, np.ndarray]]
@@ -92,7 +92,7 @@ def test_learned_rounding_halves_what_rounding_weights_costs(
     random = np.random.default_rng(seed)
     frames = correlated(random, 16, rank, 12, 40)
     limit = max(float(frame.max()) for frame in frames)
-    frames = [fake_quantize(frame, scales_of(limit)) for frame in frames]
+    frames = [fake_quantize(frame, Grid(float(scales_of(limit)), -QUANT_MAX, QUANT_MAX)) for frame in frames]
     make = convolution(graph_of, random, 16, kernel, 1, 12)
 
     learned, nearest = compare(outputs_of, make, frames[:32], frames[32:], limit)
