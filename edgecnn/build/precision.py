@@ -55,9 +55,11 @@ def _to_int8(work: Work, folded: StageResult, *, search: bool) -> StageResult:
             if share == shares[-1]:
                 raise
             continue
-        left = result.artifact.manifest.detail["left out for accuracy"]
-        if left:
-            part = 1 - result.artifact.manifest.detail["part of the MACs in INT8"]
+        detail = result.artifact.manifest.detail
+        because = f" ({detail['because']})" if "because" in detail else ""
+        work.notes.append(f"what is not INT8 is {detail['the rest']} in the file{because}")
+        if left := detail["left out for accuracy"]:
+            part = 1 - detail["part of the MACs in INT8"]
             work.notes.append(f"{len(left)} layers, {part:.1%} of the multiply-accumulates, are left out of INT8")
         return result
     raise AssertionError("the last share raises or returns")

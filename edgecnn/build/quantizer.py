@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
+
 from edgecnn.build.frames import ort_network
-from edgecnn.build.stages import PRECISION_FRAMES, onnx_output, onnx_stage
+from edgecnn.build.stages import PRECISION_FRAMES, onnx_output, onnx_stage, values_beyond_fp16
 from edgecnn.build.store import StageOutput
 from edgecnn.build.work import Work
 from edgecnn.core.artifact import Artifact
+from edgecnn.errors import InputError
 from edgecnn.evaluate.accuracy import frames_of
 from edgecnn.evaluate.parity import INT8_BAR_DB, require_snr
+from edgecnn.graph.cast_fp16 import cast_to_fp16, nodes_of
 from edgecnn.graph.cleanup import clean_up
 from edgecnn.graph.decoding_nodes import decoding_nodes
 from edgecnn.graph.embed_preprocess import preprocess_nodes
 from edgecnn.graph.model import input_specs, load_model, name_nodes, save_model
+from edgecnn.graph.opset import TYPED_SCALES, raise_opset
 from edgecnn.graph.prepare import infer_shapes, run_passes
 from edgecnn.quantize.network import Calibrated, calibrate_network, layers_to_leave, quantize_layers
 from edgecnn.quantize.schemes import tensorrt_scheme
@@ -60,7 +66,8 @@ class Quantizer:
             left = layers_to_leave(calibrated, self._sensitivities, fp16_share) if fp16_share else ()
             quantized = quantize_layers(calibrated, self._scheme, calibrated.layers.keys() - set(left))
             run_passes(quantized.model, (clean_up, infer_shapes))
-            save_model(quantized.model, payload)
+            model, rest = self._type_rest(quantized.model)
+            save_model(model, payload)
             parity = work.frames.parity(ort_network(self._parent.path), ort_network(payload), PRECISION_FRAMES)
             require_snr(parity, INT8_BAR_DB, "int8")
             detail = {
@@ -68,6 +75,7 @@ class Quantizer:
                 "part of the MACs in INT8": round(quantized.int8_share, 4),
                 "left out for accuracy": list(left),
                 "calibration pictures": len(self._pictures),
+                **rest,
             }
             return onnx_output(payload, parity, detail)
 
@@ -75,11 +83,30 @@ class Quantizer:
             "quantize": work.recipe.quantize.model_dump(exclude={"precision", "max_fp16_share"}),
             "preprocess": work.recipe.preprocess.model_dump(),
             "frames": work.frames.identity(),
-            "scheme": {"name": self._scheme.name, "weights_as_int8": self._scheme.weights_as_int8},
+            "scheme": asdict(self._scheme),
             "fp16_share": fp16_share,
         }
         parents = (self._parent.sha256, self._pictures.sha256())
         return work.store.run(onnx_stage("int8", settings, parents), make)
+
+    def _type_rest(self, model: ir.Model) -> tuple[ir.Model, dict[str, Any]]:
+        """The network with FP16 wherever it is not INT8, if the target takes that, and what was done."""
+        if self._scheme.rest == "fp32":
+            return model, {"the rest": "FP32"}
+        try:
+            typed = raise_opset(model, TYPED_SCALES)
+        except InputError as error:
+            return model, {"the rest": "FP32", "because": error.message}
+        run_passes(typed, (infer_shapes,))
+        # Coordinates in pixels have more digits than FP16, too.
+        decoding = () if self._work.frames.classes else decoding_nodes(self._calibrated.model)
+        counts = cast_to_fp16(typed, {*decoding, *nodes_of(typed, self._beyond_fp16)}).counts
+        run_passes(typed, (clean_up, infer_shapes))
+        return typed, {"the rest": "FP16", **counts}
+
+    @cached_property
+    def _beyond_fp16(self) -> set[str]:
+        return values_beyond_fp16(self._calibrated.model, self._work.frames)
 
     @cached_property
     def _calibrated(self) -> Calibrated:

@@ -24,11 +24,11 @@ from edgecnn.evaluate.parity import (
     Network,
     require_snr,
 )
-from edgecnn.graph.cast_fp16 import FP16_MAX, cast_to_fp16
+from edgecnn.graph.cast_fp16 import FP16_MAX, cast_to_fp16, nodes_of
 from edgecnn.graph.cleanup import clean_up
 from edgecnn.graph.decoding_nodes import decoding_nodes
 from edgecnn.graph.detection_outputs import DECODED, decode_outputs
-from edgecnn.graph.model import hash_model, input_specs, load_model, output_specs, save_model
+from edgecnn.graph.model import hash_model, input_specs, load_model, name_nodes, output_specs, save_model
 from edgecnn.graph.opset import raise_opset
 from edgecnn.graph.prepare import PREPARATION, infer_shapes, run_passes
 from edgecnn.graph.summary import count_parameters
@@ -176,7 +176,8 @@ def cast(folded: Artifact, frames: Frames, store: Store) -> Artifact:
     def work(payload: Path) -> StageOutput:
         model = load_model(folded.path)
         run_passes(model, (infer_shapes,))
-        keep = _beyond_fp16(model, frames)
+        name_nodes(model)
+        keep = nodes_of(model, values_beyond_fp16(model, frames))
         if not frames.classes:  # coordinates in pixels need more digits than FP16 has
             keep.update(decoding_nodes(model))
         counts = {**cast_to_fp16(model, keep).counts, **run_passes(model, (clean_up, infer_shapes))}
@@ -188,18 +189,13 @@ def cast(folded: Artifact, frames: Frames, store: Store) -> Artifact:
     return store.run(onnx_stage("fp16", {"frames": frames.identity()}, (folded.sha256,)), work)
 
 
-def _beyond_fp16(model: ir.Model, frames: Frames) -> set[str]:
-    """Names of the nodes that make or take a value too large for FP16, by what a few frames show."""
+def values_beyond_fp16(model: ir.Model, frames: Frames) -> set[str]:
+    """Names of the values that are too large for FP16, by what a few frames show."""
     input_name = input_specs(model)[0].name
     names = [str(v.name) for node in model.graph for v in node.outputs if v.dtype == ir.DataType.FLOAT and v.name]
     feeds = ({input_name: frame} for frame in frames.inputs(_FP32_FRAMES))
     ranges = collect_ranges(model, [input_name, *names], feeds, QuantizePart(observer="minmax"))
-    large = {name for name, seen in ranges.items() if seen.peak > FP16_MAX / _FP16_MARGIN}
-    return {
-        str(node.name)
-        for node in model.graph
-        if any(value is not None and value.name in large for value in (*node.inputs, *node.outputs))
-    }
+    return {name for name, seen in ranges.items() if seen.peak > FP16_MAX / _FP16_MARGIN}
 
 
 def onnx_output(payload: Path, parity: Parity, detail: dict[str, Any]) -> StageOutput:

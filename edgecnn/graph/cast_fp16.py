@@ -14,7 +14,9 @@ from edgecnn.graph.model import PassResult, add_initializer, constant
 FP16_MAX = float(np.finfo(np.float16).max)
 
 # Operators that stay as they are: they carry subgraphs, or exist to change types.
-_UNTOUCHED = frozenset({"If", "Loop", "Scan", "Cast", "QuantizeLinear", "DequantizeLinear"})
+_UNTOUCHED = frozenset({"If", "Loop", "Scan", "Cast"})
+_SCALED = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_INT8_STEPS = 128
 # Inputs that could be FP16 by ONNX's definition and are left in FP32, by position: coordinates, not data.
 _FLOAT_INPUTS: dict[str, tuple[int, ...]] = {"Resize": (1,)}
 
@@ -24,7 +26,8 @@ def cast_to_fp16(model: ir.Model, keep_fp32: Collection[str] = ()) -> PassResult
 
     Every node outside ``keep_fp32`` gets FP16 inputs; a Cast stands where FP32 meets FP16, once for each value.
     A node also stays in FP32 if one of its constants is larger than FP16 can hold, or if ONNX's definition of the
-    operator has no FP16.
+    operator has no FP16. Quantization takes and gives FP16 from opset ``TYPED_SCALES`` on, where its scale is a number
+    that FP16 has, so that INT8 weights and activations mean what they did; with another scale it stays in FP32.
 
     Args:
         model: Changed in place.
@@ -39,7 +42,7 @@ def cast_to_fp16(model: ir.Model, keep_fp32: Collection[str] = ()) -> PassResult
     casts: list[ir.Node] = []
     for node in list(graph):
         inputs, outputs = _convertible(node, graph.opset_imports)
-        if not inputs or node.op_type in _UNTOUCHED or node.name in keep_fp32 or _overflows(node):
+        if not inputs or node.op_type in _UNTOUCHED or node.name in keep_fp32 or not _fits(node):
             counts["kept as they were"] += 1
             continue
         counts["in FP16"] += 1
@@ -58,11 +61,31 @@ def cast_to_fp16(model: ir.Model, keep_fp32: Collection[str] = ()) -> PassResult
     return PassResult(modified=counts["in FP16"] > 0, counts=dict(counts))
 
 
+def nodes_of(model: ir.Model, values: Collection[str]) -> set[str]:
+    """Names of the nodes that make or take one of the values, or what quantization made of it.
+
+    Args:
+        model: Every node named.
+        values: Names.
+    """
+    reached = set(values)
+    for node in model.graph:
+        if node.op_type in _SCALED and node.inputs[0] is not None and node.inputs[0].name in reached:
+            reached.add(str(node.outputs[0].name))
+    return {
+        str(node.name)
+        for node in model.graph
+        if any(value is not None and value.name in reached for value in (*node.inputs, *node.outputs))
+    }
+
+
 def _convertible(node: ir.Node, opsets: Mapping[str, int]) -> tuple[list[int], list[ir.Value]]:
     """Which FP32 inputs may be FP16 by ONNX's definition of the operator, and which FP32 outputs then are FP16."""
     try:
         schema = onnx.defs.get_schema(node.op_type, opsets.get(node.domain, 1), node.domain)
     except onnx.defs.SchemaError:
+        return [], []
+    if "output_dtype" in node.attributes:
         return [], []
     fixed = _FLOAT_INPUTS.get(node.op_type, ())
     inputs: list[int] = []
@@ -77,6 +100,8 @@ def _convertible(node: ir.Node, opsets: Mapping[str, int]) -> tuple[list[int], l
         ):
             inputs.append(position)
             followed.add(formal.type_str)
+    if inputs and node.op_type == "DequantizeLinear":
+        followed.update(formal.type_str for formal in schema.outputs)  # of the scale's type, if nothing else is said
     outputs = [
         output
         for position, output in enumerate(node.outputs)
@@ -86,13 +111,20 @@ def _convertible(node: ir.Node, opsets: Mapping[str, int]) -> tuple[list[int], l
     return inputs, outputs
 
 
-def _overflows(node: ir.Node) -> bool:
+def _fits(node: ir.Node) -> bool:
+    """Whether FP16 can hold the node's constants: the scales of quantization exactly, and all they can give."""
+    if node.op_type in _SCALED:
+        scale = constant(node.inputs[1])
+        with np.errstate(over="ignore"):
+            return scale is not None and bool(
+                (scale.astype(np.float16) == scale).all() and scale.max(initial=0) * _INT8_STEPS <= FP16_MAX
+            )
     for value in node.inputs:
         array = constant(value) if value is not None and value.dtype == ir.DataType.FLOAT else None
         # Clip's open ends are often the largest FP32 number and masks are infinite: both saturate harmlessly.
         if array is not None and node.op_type != "Clip" and np.abs(array[np.isfinite(array)]).max(initial=0) > FP16_MAX:
-            return True
-    return False
+            return False
+    return True
 
 
 def _half_of(graph: ir.Graph, value: ir.Value, casts: list[ir.Node]) -> ir.Value:

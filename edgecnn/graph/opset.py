@@ -14,16 +14,22 @@ from edgecnn.graph.model import constant, fix_weights
 # and the newest that onnx's converter reaches from 7 without a gap in the operators that CNNs use.
 LOWEST = 13
 _TARGET = 17
+# The first in which the scales of quantization, and so what it takes and gives, may be FP16. TensorRT 10 reads it.
+TYPED_SCALES = 19
 # What ONNX Runtime 1.23 reads, the last for JetPack 6's Python 3.10. Later opsets brought CNNs new types and names.
 NEWEST = 23
 _NEWEST_IR = 11
 _RESIZE_HAS_MODES = 11
 
 
-def raise_opset(model: ir.Model) -> ir.Model:
+def raise_opset(model: ir.Model, lowest: int = LOWEST) -> ir.Model:
     """A model of opset 13 to 23: the model itself, or one that was raised to 17 or lowered to 23.
 
     What cannot be lowered stays as it is, for the runtimes that read it.
+
+    Args:
+        model: Of opset 7 or later.
+        lowest: What is wanted at least, 13 or later.
 
     Raises:
         InputError: onnx's version converter cannot raise the opset; the message is its own.
@@ -31,18 +37,19 @@ def raise_opset(model: ir.Model) -> ir.Model:
     fix_weights(model)  # onnx's converter adds some, and no inputs for them
     model.ir_version = min(model.ir_version, _NEWEST_IR)
     opset = model.opset_imports.get("", LOWEST)
-    if LOWEST <= opset <= NEWEST:
+    if lowest <= opset <= NEWEST:
         return model
+    target = max(_TARGET, lowest) if opset < lowest else NEWEST
     try:
-        converted = onnx.version_converter.convert_version(_inlined(model), _TARGET if opset < LOWEST else NEWEST)
+        converted = onnx.version_converter.convert_version(_inlined(model), target)
         onnx.checker.check_model(converted, full_check=True)
     except (RuntimeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         if opset > NEWEST:
             return model
         reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"the model's opset {opset} cannot be raised to {_TARGET}: {reason}",
-            f"export it again with opset {LOWEST} or later",
+            f"the model's opset {opset} cannot be raised to {target}: {reason}",
+            f"export it again with opset {lowest} or later",
         ) from None
     raised = ir.from_proto(converted)
     if opset < _RESIZE_HAS_MODES:

@@ -19,6 +19,7 @@ def simulate_fp16(model: ir.Model) -> None:
     """Replace FP16 by FP32 that is rounded to FP16 after every node; inputs and outputs of the graph must be FP32.
 
     What stays different from a GPU is the order and the width of sums within a node, which GPUs add up in FP32 too.
+    What DequantizeLinear gives is not rounded: INT8 kernels read its input, and multiply sums by its scale in FP32.
 
     Args:
         model: As ``cast_to_fp16`` leaves it, shapes and types inferred; changed in place.
@@ -36,12 +37,13 @@ def simulate_fp16(model: ir.Model) -> None:
             node.attributes["to"] = ir.AttrInt64("to", int(ir.DataType.FLOAT))
         for output in node.outputs:
             if output.dtype == ir.DataType.FLOAT16:
-                _round_after(graph, node, output)
+                output.dtype = ir.DataType.FLOAT
+                if node.op_type != "DequantizeLinear":
+                    _round_after(graph, node, output)
 
 
 def _round_after(graph: ir.Graph, node: ir.Node, output: ir.Value) -> None:
     """Let everything that reads ``output`` read it rounded to FP16."""
-    output.dtype = ir.DataType.FLOAT
     uses = tuple(output.uses())
     down = ir.Node("", "Cast", [output], attributes=[ir.AttrInt64("to", int(ir.DataType.FLOAT16))])
     up = ir.Node("", "Cast", [down.outputs[0]], attributes=[ir.AttrInt64("to", int(ir.DataType.FLOAT))])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +63,80 @@ def test_garbage_is_refused_by_the_parser(tmp_path: Path, part: float) -> None:
     assert found.engine_bytes is None
     ((_, _, message),) = found.parse_errors
     assert "Failed to parse the ONNX model" in message
+
+
+BUILD = """
+import importlib, os, sys
+import re
+import subprocess
+import sys
+from pathlib import Path
+from edgecnn.backends import preflight_child, trt_build
+preflight_child._load_libraries()
+plan = trt_build.build_plan(importlib.import_module("tensorrt_rtx_bindings"), Path(sys.argv[1]), capability="SM86")
+Path(sys.argv[2]).write_bytes(plan)
+os._exit(0)
+"""
+
+
+def layer_types(plan: Path) -> dict[str, tuple[str, str]]:
+    """Types of the two factors of each convolution and matrix product in a plan, which has its graph as plain text."""
+    text = plan.read_bytes().decode("latin1")
+    types = dict(re.findall(r'tensor=\{[^\n]*?name="([^"]+)"[^\n]*?type=(\w+) \}', text))
+    layers = re.findall(
+        r'\n  (?:corrltn|fully_connected)=\{ name="([^"]+)" output=\{[^}]*\} input=\{"([^"]+)" "([^"]+)"', text
+    )
+    return {name: (types[first], types[second]) for name, first, second in layers}
+
+
+def test_int8_layers_are_int8_and_the_rest_is_fp16(tmp_path: Path) -> None:
+    """In NVIDIA's own engine, for the graph that a conversion writes for TensorRT 10."""
+    pytest.importorskip("onnx", reason="onnx is not installed: pip install 'edgecnn[convert]'")
+    from edgecnn.core.recipe import QuantizePart
+    from edgecnn.graph.cast_fp16 import cast_to_fp16
+    from edgecnn.graph.cleanup import clean_up
+    from edgecnn.graph.model import load_model, save_model
+    from edgecnn.graph.opset import TYPED_SCALES, raise_opset
+    from edgecnn.graph.prepare import infer_shapes, run_passes
+    from edgecnn.quantize.network import calibrate_network, quantize_layers
+    from edgecnn.quantize.schemes import tensorrt_scheme
+
+    random = np.random.default_rng(0)
+    model = load_model(write_network(tmp_path / "m.onnx"))
+    run_passes(model, (infer_shapes,))
+    feeds = [{"input": random.standard_normal((1, 8, 16, 16)).astype(np.float32)} for _ in range(4)]
+    calibrated = calibrate_network(model, lambda _: feeds, QuantizePart())
+    typed = raise_opset(quantize_layers(calibrated, tensorrt_scheme("10.3.0"), {"one", "three"}).model, TYPED_SCALES)
+    run_passes(typed, (infer_shapes,))
+    cast_to_fp16(typed)
+    run_passes(typed, (clean_up, infer_shapes))
+    save_model(typed, tmp_path / "typed.onnx")
+
+    arguments = [tmp_path / "typed.onnx", tmp_path / "plan"]
+    subprocess.run([sys.executable, "-c", BUILD, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+
+    expected = {"one": ("int8", "int8"), "two": ("half", "half"), "three": ("int8", "int8")}
+    assert layer_types(tmp_path / "plan") == expected
+
+
+def write_network(path: Path) -> Path:
+    """Three convolutions of 16 channels, by name."""
+    import onnx
+
+    make, kind = onnx.helper, onnx.TensorProto.FLOAT
+    random = np.random.default_rng(1)
+    shapes = {"one": (16, 8, 3, 3), "two": (16, 16, 3, 3), "three": (16, 16, 1, 1)}
+    nodes, before = [], "input"
+    for name, shape in shapes.items():
+        pads = [shape[2] // 2] * 4
+        nodes.append(make.make_node("Conv", [before, f"{name}.w"], [f"{name}.y"], name=name, pads=pads))
+        before = f"{name}.a" if name != "three" else "output"
+        nodes.append(make.make_node("Relu", [f"{name}.y"], [before], name=f"{name}.relu"))
+    weights = [
+        onnx.numpy_helper.from_array((random.standard_normal(shape) / 6).astype(np.float32), f"{name}.w")
+        for name, shape in shapes.items()
+    ]
+    ends = [make.make_tensor_value_info(name, kind, [1, size, 16, 16]) for name, size in (("input", 8), ("output", 16))]
+    graph = make.make_graph(nodes, "three", ends[:1], ends[1:], weights)
+    onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8), path)
+    return path

@@ -10,8 +10,9 @@ import onnx_ir as ir
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from edgecnn.graph.cast_fp16 import cast_to_fp16
+from edgecnn.graph.cast_fp16 import cast_to_fp16, nodes_of
 from edgecnn.graph.cleanup import clean_up
+from edgecnn.graph.opset import TYPED_SCALES, raise_opset
 from edgecnn.graph.prepare import infer_shapes
 
 GraphOf = Callable[..., Any]
@@ -240,3 +241,95 @@ def test_operators_of_others_stay_in_fp32(graph_of: GraphOf) -> None:
     assert cast_to_fp16(model).counts == {"kept as they were": 1, "in FP16": 1, "casts": 2}
 
     assert types_into(model, "Nms") == [ir.DataType.FLOAT]
+
+
+# A convolution in INT8 between a layer and an activation that are not.
+QUANTIZED = """net (float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y) {
+    [scale] a = Mul(x, w)
+    [to] q = QuantizeLinear(a, s, zero)
+    [from] d = DequantizeLinear(q, s, zero)
+    [weight] v = DequantizeLinear<axis = 0>(k, t, zeros)
+    [layer] c = Conv(d, v, b)
+    [last] y = Relu(c)
+}"""
+INT8 = {
+    "w": np.float32([[[2]], [[3]]]),
+    "s": np.float32(2.0**-4),
+    "zero": np.int8(0),
+    "k": np.int8([[1, -2], [3, 4]]).reshape(2, 2, 1, 1),
+    "t": np.float32([2.0**-5, 1.5 * 2.0**-20]),  # FP16 has the second, with fewer digits
+    "zeros": np.zeros(2, np.int8),
+    "b": np.float32([0.5, 0]),
+}
+PICTURE = np.random.default_rng(1).uniform(-2, 2, (1, 2, 4, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize("opset", [19, 21, 23])
+def test_quantization_takes_and_gives_fp16(graph_of: GraphOf, outputs_of: OutputsOf, opset: int) -> None:
+    model = graph_of(QUANTIZED, opset, **INT8)
+
+    # A value at the middle of two steps of INT8 may fall on the other side.
+    before = outputs_of(model, x=PICTURE)["y"]
+    assert cast_to_fp16(model).counts == {"in FP16": 6, "casts": 2}
+    infer_shapes(model)
+    clean_up(model)
+
+    assert np.abs(outputs_of(model, x=PICTURE)["y"] - before).max() <= 3 * 2.0**-4 * 2.0**-5 + CLOSE
+    half, int8 = ir.DataType.FLOAT16, ir.DataType.INT8
+    assert types_into(model, "QuantizeLinear") == [half, half, int8]
+    assert types_into(model, "DequantizeLinear") == [int8, half, int8]
+    assert types_into(model, "Conv") == [half] * 3
+    scales = model.graph.initializers["t.fp16"].const_value.numpy()
+    assert scales.astype(np.float32).tolist() == INT8["t"].tolist()
+
+
+def test_before_opset_19_quantization_stays_in_fp32(graph_of: GraphOf, outputs_of: OutputsOf) -> None:
+    model = graph_of(QUANTIZED, TYPED_SCALES - 1, **INT8)
+    before = outputs_of(model, x=PICTURE)["y"]
+
+    assert cast_to_fp16(model).counts["kept as they were"] == 3
+
+    np.testing.assert_allclose(outputs_of(model, x=PICTURE)["y"], before, atol=3 * 2.0**-9 + CLOSE)
+
+
+def test_raised_to_opset_19_it_can_be_cast(graph_of: GraphOf) -> None:
+    model = raise_opset(graph_of(QUANTIZED, 13, **INT8), TYPED_SCALES)
+    infer_shapes(model)
+
+    assert model.opset_imports[""] == TYPED_SCALES
+    assert [node.name for node in model.graph] == ["scale", "to", "from", "weight", "layer", "last"]
+    assert cast_to_fp16(model).counts["in FP16"] == 6
+
+
+@pytest.mark.parametrize("scale", [0.01, 1e-9, 513.0, 1e30])
+def test_a_scale_that_fp16_has_not_or_whose_steps_overflow_stays(graph_of: GraphOf, scale: float) -> None:
+    """Rounded, it would move every weight; 1e-9 would become 0, which TensorRT refuses."""
+    model = graph_of(QUANTIZED, 19, **INT8 | {"t": np.float32([2.0**-5, scale])})
+
+    assert cast_to_fp16(model).counts == {"in FP16": 5, "kept as they were": 1, "casts": 3}
+
+    assert [node.name for node in model.graph if node.outputs[0].name == "v"] == ["weight"]
+
+
+def test_a_computed_scale_stays(graph_of: GraphOf, outputs_of: OutputsOf) -> None:
+    text = "net (float[2, 3] x) => (float[2, 3] y) {q, s, z = DynamicQuantizeLinear(x) y = DequantizeLinear(q, s, z)}"
+    model = graph_of(text, 21)
+    before = outputs_of(model, x=X)["y"]
+
+    assert not cast_to_fp16(model).modified
+
+    np.testing.assert_array_equal(outputs_of(model, x=X)["y"], before)
+
+
+def test_a_stated_type_of_the_output_stays(graph_of: GraphOf) -> None:
+    text = QUANTIZED.replace("Linear<axis = 0>(k", "Linear<axis = 0, output_dtype = 1>(k")
+
+    assert cast_to_fp16(graph_of(text, 23, **INT8)).counts["kept as they were"] == 1
+
+
+def test_nodes_around_a_value_are_found_through_quantization(graph_of: GraphOf) -> None:
+    model = graph_of(QUANTIZED, 19, **INT8)
+
+    assert nodes_of(model, {"a"}) == {"scale", "to", "from", "layer"}
+    assert nodes_of(model, {"c"}) == {"layer", "last"}
+    assert nodes_of(model, set()) == set()
