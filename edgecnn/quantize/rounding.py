@@ -10,16 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgecnn.graph.fold_pad import conv_pads
-from edgecnn.graph.layer_weights import Float64, LayerWeights, for_each_axis, read_weights, replace_weights
+from edgecnn.graph.layer_weights import Float64, LayerWeights, read_weights, replace_weights
 from edgecnn.quantize.calibrate import run_observed
 from edgecnn.quantize.insert import activation_grid, fake_quantize, scales_of
 from edgecnn.quantize.place import Placement, WeightPoint
 from edgecnn.quantize.ranges import Range
+from edgecnn.quantize.samples import matrix_form, sample_columns
 from edgecnn.quantize.schemes import QUANT_MAX, TENSORRT, Scheme
 
-# Places of a picture at which each layer's input is looked at: 200 pictures give 12,800 samples a layer.
-_PLACES = 64
 # Samples are multiplied out in blocks, since a matrix product of many columns is quick: of so many numbers.
 _BLOCK = 2**20
 # The matrix of a layer with more inputs than this would not fit: its weights are rounded to nearest.
@@ -94,7 +92,9 @@ def find_roundings(
         row to row) have none.
     """
     layers = {
-        str(point.node.outputs[0].name): (point, weights) for point in placement.weights if (weights := _form(point))
+        str(point.node.outputs[0].name): (point, weights)
+        for point in placement.weights
+        if (weights := matrix_form(point))
     }
     moments = {key: _Moments(waiting=[]) for key in layers}
     generator = np.random.default_rng(0)
@@ -106,7 +106,7 @@ def find_roundings(
         grid = activation_grid(ranges[name], scheme)
         for key in readers[name]:
             point, weights = layers[key]
-            exact = _columns(array, point.node, weights, generator)
+            exact = sample_columns(array, point.node, weights, generator)
             rounded = fake_quantize(exact, grid)
             _add(moments[key], rounded, exact - rounded, learned and _is_small(weights))
     found: dict[str, Rounding] = {}
@@ -124,44 +124,8 @@ def apply_rounding(model: ir.Model, point: WeightPoint, rounding: Rounding) -> N
     replace_weights(model.graph, point.node, weights, rounding.weight, rounding.bias, "rounded")
 
 
-def _form(point: WeightPoint) -> LayerWeights | None:
-    node = point.node
-    weights = read_weights(node) if point.axis is not None else None
-    if weights is None or not weights.has_channel_bias:
-        return None
-    if node.op_type == "Conv":
-        return weights if conv_pads(node, len(weights.shape) - 2) is not None else None
-    data = node.inputs[0]
-    return weights if data is not None and data.shape is not None and len(data.shape) == 2 else None
-
-
 def _is_small(weights: LayerWeights) -> bool:
     return weights.weight.shape[2] * weights.weight.shape[3] <= _MOST_INPUTS
-
-
-def _columns(
-    array: npt.NDArray[Any], node: ir.Node, weights: LayerWeights, generator: np.random.Generator
-) -> npt.NDArray[np.float32]:
-    """What a layer multiplies its weights by at a few places of its input: (groups, inputs, places)."""
-    groups, _, taken, taps = weights.weight.shape
-    if node.op_type != "Conv":
-        return np.asarray(array.T[None], dtype=np.float32)
-    kernel = weights.shape[2:]
-    axes = len(kernel)
-    strides, dilations = (for_each_axis(node, name, axes) for name in ("strides", "dilations"))
-    pads = conv_pads(node, axes)
-    assert pads is not None
-    padded = np.pad(array[0], [(0, 0), *zip(pads[:axes], pads[axes:], strict=True)])
-    sizes = [
-        (padded.shape[axis + 1] - (kernel[axis] - 1) * dilations[axis] - 1) // strides[axis] + 1 for axis in range(axes)
-    ]
-    total = int(np.prod(sizes))
-    places = np.unravel_index(generator.integers(0, total, _PLACES) if total > _PLACES else np.arange(total), sizes)
-    columns = np.empty((padded.shape[0], taps, len(places[0])), dtype=np.float32)
-    for tap, offset in enumerate(np.ndindex(*kernel)):
-        index = tuple(places[axis] * strides[axis] + offset[axis] * dilations[axis] for axis in range(axes))
-        columns[:, tap] = padded[(slice(None), *index)]
-    return columns.reshape(groups, taken * taps, -1)
 
 
 def _add(moments: _Moments, rounded: npt.NDArray[np.float32], error: npt.NDArray[np.float32], whole: bool) -> None:
