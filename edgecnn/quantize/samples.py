@@ -13,7 +13,7 @@ from edgecnn.graph.layer_weights import LayerWeights, for_each_axis, read_weight
 from edgecnn.quantize.place import WeightPoint
 
 # Places of a picture at which each layer's input is looked at: 200 pictures give 12,800 samples a layer.
-_PLACES = 64
+PLACES = 64
 
 
 def matrix_form(point: WeightPoint) -> LayerWeights | None:
@@ -45,7 +45,7 @@ def sample_columns(
         (padded.shape[axis + 1] - (kernel[axis] - 1) * dilations[axis] - 1) // strides[axis] + 1 for axis in range(axes)
     ]
     total = int(np.prod(sizes))
-    places = np.unravel_index(generator.integers(0, total, _PLACES) if total > _PLACES else np.arange(total), sizes)
+    places = np.unravel_index(generator.integers(0, total, PLACES) if total > PLACES else np.arange(total), sizes)
     columns = np.empty((padded.shape[0], taps, len(places[0])), dtype=np.float32)
     for tap, offset in enumerate(np.ndindex(*kernel)):
         index = tuple(places[axis] * strides[axis] + offset[axis] * dilations[axis] for axis in range(axes))

@@ -12,11 +12,11 @@ import pytest
 from edgecnn.graph.layer_weights import read_weights
 from edgecnn.graph.model import constant
 from edgecnn.graph.prepare import infer_shapes
-from edgecnn.quantize import rounding
 from edgecnn.quantize.insert import insert_qdq, quantize, weight_scales
 from edgecnn.quantize.place import place
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.rounding import apply_rounding, find_roundings
+from edgecnn.quantize.samples import PLACES, sample_columns
 from edgecnn.quantize.schemes import QUANT_MAX, Scheme
 
 GraphOf = Callable[..., Any]
@@ -370,12 +370,12 @@ def test_columns_times_weights_are_the_convolution(
         form = read_weights(node)
         assert form is not None
 
-        columns = rounding._columns(feed, node, form, np.random.default_rng(0))
+        columns = sample_columns(feed, node, form, np.random.default_rng(0))
 
         groups, outputs = form.weight.shape[:2]
         found = (form.weight.reshape(groups, outputs, -1) @ columns).reshape(groups * outputs, -1)
         expected = outputs_of(model, x=feed)["y"].reshape(groups * outputs, -1)
-        assert found.shape[1] == min(expected.shape[1], rounding._PLACES)
+        assert found.shape[1] == min(expected.shape[1], PLACES)
         if found.shape == expected.shape:
             np.testing.assert_allclose(found, expected, atol=NOTHING)
         distances = np.abs(found[:, :, None] - expected[:, None, :]).max(axis=0)
