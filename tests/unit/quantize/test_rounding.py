@@ -12,6 +12,7 @@ import pytest
 from edgecnn.graph.layer_weights import read_weights
 from edgecnn.graph.model import constant
 from edgecnn.graph.prepare import infer_shapes
+from edgecnn.quantize import rounding
 from edgecnn.quantize.insert import insert_qdq, quantize, weight_scales
 from edgecnn.quantize.place import place
 from edgecnn.quantize.ranges import Range
