@@ -6,9 +6,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgecnn.backends.ort import OrtSession
 from edgecnn.backends.preflight import Preflight, run_preflight
 from edgecnn.core.device import DeviceProfile
 from edgecnn.core.verdict import Finding, Verdict
+from edgecnn.errors import InputError
 from edgecnn.graph.freeze import freeze_batch
 from edgecnn.graph.model import load_model, save_model
 from edgecnn.graph.prepare import infer_shapes, run_passes
@@ -35,11 +37,15 @@ _GENERAL_REMEDY = "export this part of the model differently, or cut the model b
 def check_model(model: Path, device: DeviceProfile) -> Verdict:
     """Check an ONNX file for a device with the board's rules and NVIDIA's own parser and compiler.
 
+    Where ONNX Runtime is what runs it, it is loaded into that.
+
     Raises:
         InputError: The file is not a valid ONNX model.
         EnvironmentMissing: The extra ``preflight`` is not installed.
     """
     loaded = load_model(model)
+    if device.gpu is None:
+        return _loaded(model, device)
     operators = [(node.name or node.op_type, node.op_type) for node in loaded.graph]
     rules = _board_rules(operators, device)
     if freeze_batch(loaded).modified:
@@ -60,6 +66,22 @@ def check_model(model: Path, device: DeviceProfile) -> Verdict:
         engine_bytes=preflight.engine_bytes,
         findings=findings,
     )
+
+
+def _loaded(model: Path, device: DeviceProfile) -> Verdict:
+    """Whether ONNX Runtime loads a file."""
+    try:
+        session = OrtSession(model)
+    except InputError as error:
+        refusal = Finding(
+            rule="onnxruntime/load", severity="error", node="", message=error.message, remedy=_GENERAL_REMEDY
+        )
+        return Verdict(
+            accepted=False, device=device.name, compiler="ONNX Runtime", engine_bytes=None, findings=(refusal,)
+        )
+    verdict = Verdict(accepted=True, device=device.name, compiler=session.description, engine_bytes=None, findings=())
+    session.close()
+    return verdict
 
 
 def _board_rules(operators: Sequence[tuple[str, str]], device: DeviceProfile) -> list[Finding]:

@@ -82,8 +82,8 @@ def convert(
         precision=precision,
         target=Target(
             device=work.device.name,
-            compute_capability=work.device.gpu.compute_capability,
-            tensorrt=work.device.newest.tensorrt,
+            compute_capability=work.device.gpu.compute_capability if work.device.gpu else None,
+            tensorrt=work.device.newest.tensorrt if work.device.newest else None,
         ),
         inputs=last.manifest.inputs,
         outputs=last.manifest.outputs,

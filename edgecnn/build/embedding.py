@@ -40,6 +40,8 @@ def require_uint8(device: DeviceProfile) -> None:
     Raises:
         GateMissed: It takes none.
     """
+    if device.newest is None:
+        return
     version = device.newest.tensorrt
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_TENSORRT:
         oldest = ".".join(map(str, _OLDEST_TENSORRT))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
+
 from edgecnn.backends.ort import OrtSession
 from edgecnn.core.artifact import Parity
 from edgecnn.core.preprocess import Preprocess
@@ -56,11 +58,13 @@ def ort_network(model: Path) -> Network:
     """An ONNX file as a function of one array: what the graph says, with every rounding to FP16 that a GPU would do.
 
     ONNX Runtime's optimizer quantizes float weights that stand behind Q/DQ pairs by itself, and then computes something
-    else; so a graph with Q/DQ runs as it stands.
+    else; so a graph with Q/DQ runs as it stands. One with unsigned activations is for ONNX Runtime itself, and what its
+    integer kernels compute is what counts.
     """
     graph = load_model(model)
     run_passes(graph, (infer_shapes,))
-    optimize = all(node.op_type != "QuantizeLinear" for node in graph.graph)
+    made = [node.outputs[0].dtype for node in graph.graph if node.op_type == "QuantizeLinear"]
+    optimize = all(dtype == ir.DataType.UINT8 for dtype in made)
     if holds_fp16(graph):
         simulate_fp16(graph)
         session = OrtSession(model_bytes(graph), optimize=optimize)

@@ -47,7 +47,7 @@ def _detail(manifest: Manifest) -> str:
 
 def conversion_page(manifest: BundleManifest, results: Sequence[StageResult]) -> ConversionPage:
     """What report.html shows."""
-    spec = manifest.preprocess
+    spec, version = manifest.preprocess, manifest.target.tensorrt or ""
     facts = [
         ("Precision", manifest.precision),
         ("Input", "; ".join(str(tensor) for tensor in manifest.inputs)),
@@ -57,7 +57,10 @@ def conversion_page(manifest: BundleManifest, results: Sequence[StageResult]) ->
         *_detector_facts(manifest),
         ("Model SHA-256", results[-1].artifact.sha256),
         ("Tools", ", ".join(f"{name} {version}" for name, version in results[-1].artifact.manifest.tools.items())),
-        ("Latency", "of this machine, ONNX Runtime on the CPU, from frame to result; not the target's"),
+        (
+            "Latency",
+            "of this machine, ONNX Runtime on the CPU, from frame to result" + (version and "; not the target's"),
+        ),
         *(("Note", note) for note in manifest.notes),
     ]
     verdict = manifest.verdict
@@ -66,11 +69,11 @@ def conversion_page(manifest: BundleManifest, results: Sequence[StageResult]) ->
     else:
         engine = f", engine of {verdict.engine_bytes / 1e6:.1f} MB" if verdict.engine_bytes else ""
         word = "Accepted" if verdict.accepted else "Refused"
-        said = f"{word} by {verdict.compiler}, standing in for {manifest.target.device}{engine}"
+        said = f"{word} by {verdict_source(manifest)}{engine}"
     findings = verdict.findings if verdict is not None else ()
     return ConversionPage(
         title=manifest.name,
-        target=f"{manifest.target.device}, TensorRT {manifest.target.tensorrt}",
+        target=f"{manifest.target.device}, {f'TensorRT {version}' if version else 'ONNX Runtime on the CPU'}",
         verdict=said,
         stages=tuple(stage_row(result) for result in results),
         facts=tuple(facts),
@@ -82,6 +85,13 @@ def conversion_page(manifest: BundleManifest, results: Sequence[StageResult]) ->
             if isinstance(result.accuracy, DetectionAccuracy)
         ),
     )
+
+
+def verdict_source(manifest: BundleManifest) -> str:
+    """Who judged the network: the target's own runtime, or a compiler that stands in for it."""
+    assert manifest.verdict is not None
+    stands_in = f", standing in for {manifest.target.device}" if manifest.target.tensorrt else ""
+    return f"{manifest.verdict.compiler}{stands_in}"
 
 
 def preprocess_text(spec: Preprocess) -> str:

@@ -22,18 +22,20 @@ _SHARES = (0.2, 0.5, 1.0)
 def to_precision(work: Work, folded: StageResult) -> tuple[StageResult | None, Literal["fp32", "fp16", "int8"]]:
     """The last stage: what the recipe's precision asks for, held against its gates."""
     wanted = work.recipe.quantize.precision
-    if wanted == "fp32":
-        return None, "fp32"
+    rest = "fp16" if "fp16" in work.device.precisions else "fp32"
     if wanted == "auto" and "int8" not in work.device.precisions:
-        work.notes.append(f"auto: {work.device.title} has no INT8, so FP16")
-        wanted = "fp16"
+        work.notes.append(f"auto: {work.device.title} has no INT8, so {rest.upper()}")
+        wanted = rest
     if wanted in ("int8", "auto"):
         try:
             return _to_int8(work, folded, search=wanted == "auto"), "int8"
         except GateMissed as error:
             if wanted == "int8":
                 raise
-            work.notes.append(f"auto: INT8 missed its bar, so FP16 ({error.message})")
+            work.notes.append(f"auto: INT8 missed its bar, so {rest.upper()} ({error.message})")
+            wanted = rest
+    if wanted == "fp32":
+        return None, "fp32"
     work.progress.note("cast to FP16")
     return _kept(work, stages.cast(folded.artifact, work.frames, work.store), folded), "fp16"
 

@@ -26,7 +26,7 @@ from edgecnn.graph.model import input_specs, load_model, name_nodes, save_model
 from edgecnn.graph.opset import TYPED_SCALES, raise_opset
 from edgecnn.graph.prepare import infer_shapes, run_passes
 from edgecnn.quantize.network import Calibrated, calibrate_network, layers_to_leave, quantize_layers
-from edgecnn.quantize.schemes import tensorrt_scheme
+from edgecnn.quantize.schemes import ONNXRUNTIME_X86, tensorrt_scheme
 from edgecnn.quantize.sensitivity import measure_sensitivities
 from edgecnn.vision.images import spread_indices
 
@@ -47,7 +47,8 @@ class Quantizer:
         self._work = work
         self._pictures = work.calibration
         self._parent = parent
-        self._scheme = tensorrt_scheme(work.device.newest.tensorrt)
+        newest = work.device.newest
+        self._scheme = tensorrt_scheme(newest.tensorrt) if newest is not None else ONNXRUNTIME_X86
 
     def quantize(self, fp16_share: float) -> Artifact:
         """Compute convolutions and fully connected layers in INT8.
@@ -115,15 +116,16 @@ class Quantizer:
         name_nodes(model)
         name = input_specs(model)[0].name
 
-        def feeds(label: str) -> Iterable[dict[str, Any]]:
-            with self._work.progress.task(label, len(self._pictures)) as task:
-                for frame in frames_of(self._pictures.paths, self._work.recipe.preprocess):
+        def feeds(purpose: str, most: int | None = None) -> Iterable[dict[str, Any]]:
+            pictures = self._pictures.spread(most) if most else self._pictures
+            with self._work.progress.task(purpose, len(pictures)) as task:
+                for frame in frames_of(pictures.paths, self._work.recipe.preprocess):
                     yield {name: frame}
                     task.advance()
 
         # Grey levels and coordinates in pixels have more digits than INT8.
         exclude = (*preprocess_nodes(model), *(() if self._work.frames.classes else decoding_nodes(model)))
-        return calibrate_network(model, feeds, self._work.recipe.quantize, exclude)
+        return calibrate_network(model, feeds, self._work.recipe.quantize, exclude, self._scheme)
 
     @cached_property
     def _sensitivities(self) -> dict[str, float]:

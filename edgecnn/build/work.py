@@ -54,13 +54,15 @@ def open_work(recipe: Recipe, store: Store, progress: Progress, *, needs_labels:
         needs_labels: Whether something was asked for that only labels can answer.
 
     Raises:
-        GateMissed: The device has no INT8, and INT8 is wanted.
+        GateMissed: The device has not the precision that is wanted.
         InputError: Pictures are missing, or unfit for what they are for.
     """
     device = load_device(recipe.target.device)
     wants_int8 = recipe.quantize.precision in ("int8", "auto")
-    if recipe.quantize.precision == "int8" and "int8" not in device.precisions:
-        raise GateMissed(f"{device.title} has no INT8", "convert with --precision fp16")
+    wanted = recipe.quantize.precision
+    if wanted != "auto" and wanted not in device.precisions:
+        others = [name for name in ("fp16", "fp32") if name in device.precisions]
+        raise GateMissed(f"{device.title} has no {wanted.upper()}", f"convert with --precision {others[0]}")
     if wants_int8 and recipe.data.calibration is None and "int8" in device.precisions:
         raise InputError(
             "INT8 needs calibration pictures: ranges taken from random numbers would be worthless",

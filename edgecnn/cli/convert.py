@@ -53,7 +53,7 @@ def command(
     Example: edgecnn convert digits-lenet5 --out build/digits
     """
     from edgecnn.build.convert import convert
-    from edgecnn.build.page import preprocess_text, stage_row
+    from edgecnn.build.page import preprocess_text, stage_row, verdict_source
     from edgecnn.build.sources import recipe_from
     from edgecnn.build.store import Store
     from edgecnn.cli.stage_table import print_stages
@@ -133,7 +133,7 @@ def command(
         console.say(note)
     verdict = manifest.verdict
     if verdict is not None:
-        console.say(f"accepted by {verdict.compiler}, standing in for {verdict.device}")
+        console.say(f"accepted by {verdict_source(manifest)}")
     console.say(f"bundle: {out}")
 
 

@@ -97,7 +97,7 @@ def _opened(bundle: Bundle) -> tuple[Any, Any, str]:
     from edgecnn.backends.session import open_session
     from edgecnn.evaluate.accuracy import network_of
 
-    session = open_session(bundle.model, optimize=bundle.manifest.precision != "int8")
+    session = open_session(bundle.model, optimize=bundle.manifest.runs_optimized)
     return session, network_of(session.run, session.inputs[0].name), f"evaluate {bundle.path.name}"
 
 

@@ -35,7 +35,7 @@ def command(
 
     loaded = load_bundle(bundle)
     manifest = loaded.manifest
-    session = open_session(loaded.model, backend, threads=threads)
+    session = open_session(loaded.model, manifest.target.backend(backend), threads=threads)
     console.say(f"measuring for {seconds:g} s after the warm-up ...")
     profile = measure(
         name=manifest.name,

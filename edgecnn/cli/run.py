@@ -61,7 +61,7 @@ def command(
     manifest = loaded.manifest
     with ExitStack() as stack:
         frames = stack.enter_context(open_source(source))
-        session = open_session(loaded.model, backend)
+        session = open_session(loaded.model, manifest.target.backend(backend))
         stack.callback(session.close)
         sinks: list[Sink] = []
         if events is not None:

@@ -1,4 +1,4 @@
-"""A device profile: the figures of one board that decide what runs there and how fast."""
+"""A device profile: what runs a network there, in which precisions, and a board's figures."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Software(_Part):
 
 
 class DeviceProfile(_Part):
-    """One board.
+    """One board, or a kind of computer without a GPU.
 
     Attributes:
         unverified: Places of figures, such as gpu/fp16_dense_tflops or software/7.0/tensorrt, taken from memory or from
@@ -69,14 +69,17 @@ class DeviceProfile(_Part):
     schema_version: Literal[1] = 1
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     title: str
-    module: str = Field(description="NVIDIA's part number, as in p3767-0003")
-    family: Literal["nano", "tx2", "xavier", "orin", "thor"]
-    gpu: Gpu
-    memory: Memory
-    dla_cores: int = Field(ge=0)
+    runtime: Literal["tensorrt", "onnxruntime"] = Field(
+        default="tensorrt", description="what runs the network; gpu, memory and software go with tensorrt"
+    )
+    module: str = Field(default="", description="NVIDIA's part number, as in p3767-0003")
+    family: Literal["nano", "tx2", "xavier", "orin", "thor"] | None = None
+    gpu: Gpu | None = None
+    memory: Memory | None = None
+    dla_cores: int = Field(default=0, ge=0)
     precisions: tuple[DevicePrecision, ...]
-    power_modes: tuple[PowerMode, ...]
-    software: tuple[Software, ...] = Field(min_length=1, description="newest last")
+    power_modes: tuple[PowerMode, ...] = ()
+    software: tuple[Software, ...] = Field(default=(), description="newest last")
     unverified: tuple[str, ...] = ()
     notes: str = ""
 
@@ -84,7 +87,10 @@ class DeviceProfile(_Part):
     def _consistent(self) -> DeviceProfile:
         if sum(mode.default for mode in self.power_modes) > 1:
             raise ValueError("at most one power mode is the default")
-        if ("int8" in self.precisions) != (self.gpu.int8_dense_tops is not None):
+        for name, there in (("gpu", self.gpu), ("memory", self.memory), ("software", self.software)):
+            if bool(there) != (self.runtime == "tensorrt"):
+                raise ValueError(f"{name} goes with runtime tensorrt, and nothing else")
+        if self.gpu and ("int8" in self.precisions) != (self.gpu.int8_dense_tops is not None):
             raise ValueError("int8_dense_tops stands exactly where precisions has int8")
         for place in self.unverified:
             self._look_up(place)
@@ -103,9 +109,9 @@ class DeviceProfile(_Part):
         return current
 
     @property
-    def newest(self) -> Software:
-        """The newest JetPack that runs on the board."""
-        return self.software[-1]
+    def newest(self) -> Software | None:
+        """The newest JetPack that runs on the board; none where TensorRT is not what runs the network."""
+        return self.software[-1] if self.software else None
 
     @property
     def default_mode(self) -> PowerMode | None:

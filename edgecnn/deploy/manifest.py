@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from edgecnn.backends.session import BackendName
 from edgecnn.core.artifact import Accuracy, DetectionAccuracy, Manifest
 from edgecnn.core.classifier import Classifier, Scores
 from edgecnn.core.detector import Detector, Layout
@@ -24,8 +25,12 @@ class Target(_Part):
     """The device that a bundle was made for."""
 
     device: str
-    compute_capability: str
-    tensorrt: str
+    compute_capability: str | None = None
+    tensorrt: str | None = Field(default=None, description="the newest there; null where ONNX Runtime runs the network")
+
+    def backend(self, asked: BackendName) -> BackendName:
+        """What to run the network with, as asked for or chosen: ``auto`` is no choice where TensorRT cannot read it."""
+        return "ort" if asked == "auto" and self.tensorrt is None else asked
 
 
 class StageRecord(_Part):
@@ -82,6 +87,11 @@ class BundleManifest(_Part):
         if [task for task, there in present.items() if there] != [self.task]:
             raise ValueError("scores goes with task classification, detector with task detection, and nothing else")
         return self
+
+    @property
+    def runs_optimized(self) -> bool:
+        """Whether what ONNX Runtime's optimizer makes of the network is what the target runs, or comes to the same."""
+        return self.precision != "int8" or self.target.tensorrt is None
 
     @property
     def usage(self) -> Usage:

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from edgecnn.core.device import load_device
 from edgecnn.core.resources import shipped_folder, shipped_names
 from edgecnn.errors import InputError
 
 NAMES = shipped_names("devices")
+BOARDS = [name for name in NAMES if load_device(name).runtime == "tensorrt"]
 ORIN = [name for name in NAMES if "orin" in name]
 WITHOUT_INT8 = ["nano-4gb", "tx2-8gb"]
 
@@ -33,12 +35,13 @@ def line_of(path: Path, text: str) -> int:
     return next(number for number, line in enumerate(lines, start=1) if text in line)
 
 
-def test_all_boards_are_shipped() -> None:
+def test_all_devices_are_shipped() -> None:
     assert NAMES == [
         "agx-orin-32gb",
         "agx-orin-64gb",
         "agx-xavier-32gb",
         "nano-4gb",
+        "onnxruntime-x86",
         "orin-nano-4gb",
         "orin-nano-8gb",
         "orin-nx-16gb",
@@ -62,7 +65,7 @@ def test_file_names_its_schema(name: str) -> None:
     assert text.startswith("# yaml-language-server: $schema=device.schema.json\n")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BOARDS)
 def test_modes_stay_within_the_gpu(name: str) -> None:
     device = load_device(name)
     tpcs = device.gpu.cuda_cores / CORES_PER_SM / 2
@@ -75,6 +78,22 @@ def test_modes_stay_within_the_gpu(name: str) -> None:
 def test_mode_ids_are_unique_within_a_variant(name: str) -> None:
     modes = [(mode.variant, mode.id) for mode in load_device(name).power_modes]
     assert len(modes) == len(set(modes))
+
+
+def test_a_computer_without_a_gpu_has_no_figures_of_one() -> None:
+    device = load_device("onnxruntime-x86")
+    assert (device.gpu, device.memory, device.newest, device.default_mode) == (None, None, None, None)
+    assert device.precisions == ("fp32", "int8")
+
+
+@pytest.mark.parametrize("key", ["gpu", "memory", "software"])
+def test_a_board_without_its_figures_is_refused(tmp_path: Path, key: str) -> None:
+    document = yaml.safe_load((shipped_folder("devices") / "orin-nano-8gb.yaml").read_text(encoding="utf-8"))
+    del document[key]
+    path = tmp_path / "copy.yaml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    with pytest.raises(InputError, match=f"{key} goes with runtime tensorrt"):
+        load_device(str(path))
 
 
 @pytest.mark.parametrize("name", ORIN)
