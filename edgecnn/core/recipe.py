@@ -117,10 +117,14 @@ class QuantizePart(_Part):
     """What the numbers in the network become."""
 
     precision: Precision = "int8"
-    observer: Literal["minmax", "percentile", "entropy", "mse"] = Field(
-        default="mse", description="how a tensor's range is chosen from what calibration saw"
+    observer: Literal["minmax", "percentile", "entropy", "mse", "auto"] = Field(
+        default="mse",
+        description="how a tensor's range is chosen from what calibration saw; auto: for each tensor, the one of the "
+        "others with which the layers that read it stay nearest to FP32",
     )
-    percentile: float = Field(default=99.99, gt=50, le=100, description="for observer: percentile")
+    percentile: float = Field(
+        default=99.99, gt=50, le=100, description="for observer: percentile, and as a candidate of auto"
+    )
     equalize: bool = Field(
         default=True, description="give the channels of a tensor ranges of one size, and centre one-sided activations"
     )

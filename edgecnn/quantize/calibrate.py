@@ -12,7 +12,7 @@ import onnx_ir as ir
 from edgecnn.backends.ort import OrtSession
 from edgecnn.core.recipe import QuantizePart
 from edgecnn.errors import InputError
-from edgecnn.quantize.observers import find_range, make_histogram
+from edgecnn.quantize.observers import find_ranges, make_histogram
 from edgecnn.quantize.ranges import Range
 
 
@@ -32,7 +32,7 @@ def collect_ranges(
         model: FP32; left as it is.
         values: Names of the values to observe: inputs of the graph or results within it.
         frames: Feeds, one by one.
-        config: The observer to use.
+        config: The observer to use; with ``auto`` the one of least squared error, as nothing else is measured here.
         symmetric: Whether ranges reach as far to both sides of 0.
 
     Returns:
@@ -41,10 +41,23 @@ def collect_ranges(
     Raises:
         InputError: A value is infinite or not a number.
     """
+    found = collect_candidates(model, values, frames, config, symmetric=symmetric)
+    return {name: ranges[0] for name, ranges in found.items()}
+
+
+def collect_candidates(
+    model: ir.Model,
+    values: Iterable[str],
+    frames: Iterable[Mapping[str, npt.NDArray[Any]]],
+    config: QuantizePart,
+    *,
+    symmetric: bool = True,
+) -> dict[str, tuple[Range, ...]]:
+    """As ``collect_ranges``, but with ``auto`` the ranges of all observers, see ``find_ranges``."""
     seen = {name: make_histogram(config) for name in values}
     for name, array in run_observed(model, seen, frames):
         seen[name].update(array)
-    return {name: find_range(each, config, symmetric=symmetric) for name, each in seen.items()}
+    return {name: find_ranges(each, config, symmetric=symmetric) for name, each in seen.items()}
 
 
 def run_observed(

@@ -10,7 +10,7 @@ import pytest
 
 from edgecnn.core.recipe import QuantizePart
 from edgecnn.quantize.histograms import BINS, Histogram
-from edgecnn.quantize.observers import entropy, find_range, make_histogram
+from edgecnn.quantize.observers import entropy, find_ranges, make_histogram
 from edgecnn.quantize.ranges import Range
 
 Kind = Literal["minmax", "percentile", "entropy", "mse"]
@@ -29,7 +29,8 @@ def observe_ends(kind: Kind, *tensors: np.ndarray, percentile: float = 99.99, sy
     seen = make_histogram(config)
     for tensor in tensors:
         seen.update(tensor)
-    return find_range(seen, config, symmetric=symmetric)
+    (found,) = find_ranges(seen, config, symmetric=symmetric)
+    return found
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -280,3 +281,24 @@ def test_entropy_is_the_least_divergence(shape: str, symmetric: bool) -> None:
     if not symmetric:
         whole = Range(low, histogram.extent().high)
         assert divergence(histogram, found, symmetric) < divergence(histogram, whole, symmetric)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_auto_offers_what_each_observer_finds(symmetric: bool) -> None:
+    config, seen = QuantizePart(observer="auto", percentile=99.5), Histogram()
+    for part in growing("laplace"):
+        seen.update(part)
+
+    found = find_ranges(seen, config, symmetric=symmetric)
+
+    alone = [observe_ends(kind, *growing("laplace"), percentile=99.5, symmetric=symmetric) for kind in KINDS]
+    assert len(found) == 4
+    assert set(found) == set(alone)
+    assert found[0] == alone[KINDS.index("mse")]
+
+
+def test_auto_offers_nothing_twice() -> None:
+    seen = Histogram()
+    seen.update(np.zeros(10, np.float32))
+
+    assert find_ranges(seen, QuantizePart(observer="auto"), symmetric=True) == (Range(0, 0),)
