@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("calibration")
     parser.add_argument("int8")
     parser.add_argument("--method", choices=METHODS, required=True)
-    parser.add_argument("--form", choices=("tensorrt", "x86"), required=True)
+    parser.add_argument("--form", choices=("tensorrt", "x86", "x86-per-channel"), required=True)
     chosen = parser.parse_args()
     session = InferenceSession(chosen.fp32, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
@@ -66,7 +66,8 @@ def main() -> None:
             "extra_options": {"ActivationSymmetric": True, "AddQDQPairToWeight": False, "CalibPercentile": 99.999},
         }
     else:
-        form = {"activation_type": QuantType.QUInt8}  # all else is the default
+        # All else is the default: signed weights, with one scale for each tensor if not told otherwise.
+        form = {"activation_type": QuantType.QUInt8, "per_channel": chosen.form == "x86-per-channel"}
     with tempfile.TemporaryDirectory() as folder:
         source, prepared = Path(folder) / "source.onnx", Path(folder) / "prepared.onnx"
         model = onnx.load(chosen.fp32)

@@ -99,5 +99,6 @@ TOOLS = (
     Tool("ModelOpt, entropy", "modelopt", "tensorrt", _modelopt("entropy")),
     Tool("edgecnn int8, x86", "edgecnn", "x86", _edgecnn("int8", "x86")),
     Tool("onnxruntime U8S8, defaults", "ort", "x86", _onnxruntime("x86", "minmax")),
+    Tool("onnxruntime U8S8, per channel", "ort", "x86", _onnxruntime("x86-per-channel", "minmax")),
 )
 FAMILIES = tuple(dict.fromkeys(tool.family for tool in TOOLS))
