@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgecnn.graph.layer_weights import LayerWeights, read_weights
-from edgecnn.graph.model import constant
+from edgecnn.graph.layer_weights import Float64, LayerWeights, read_weights
+from edgecnn.graph.model import add_initializer, constant
 
 # f(s x) = s f(x) for s > 0, channel by channel.
 _HOMOGENEOUS = frozenset(
@@ -24,6 +24,24 @@ _HOMOGENEOUS = frozenset(
         "GlobalMaxPool",
         "Identity",
         "Dropout",
+    }
+)
+# Elementwise, so that compilers join a multiplication behind them to the same kernel.
+_ELEMENTWISE = frozenset(
+    {
+        "Add",
+        "Mul",
+        "HardSwish",
+        "HardSigmoid",
+        "Sigmoid",
+        "Tanh",
+        "Elu",
+        "Celu",
+        "Selu",
+        "Gelu",
+        "Mish",
+        "Softplus",
+        "Swish",
     }
 )
 _FIXED = 0
@@ -62,11 +80,14 @@ class ChannelScales:
         layers: All layers that take part.
         ceilings: Clips with a floor of 0, by node: their channels' numbers and the ceiling. Such a channel may only be
             scaled up, since the ceiling then cuts off less than before what it should cut.
+        sources: What elementwise operators give that scales do not pass through, such as SiLU, with its channels'
+            numbers: a multiplication has to be added behind them.
     """
 
     count: int
     layers: tuple[Layer, ...]
     ceilings: dict[ir.Node, tuple[Ids, float]]
+    sources: dict[ir.Value, Ids]
 
 
 class _Union:
@@ -98,24 +119,27 @@ class _Union:
         return len(self._parent)
 
 
-def free_scales(model: ir.Model, exclude: Collection[str] = ()) -> ChannelScales:
+def free_scales(model: ir.Model, exclude: Collection[str] = (), *, behind_elementwise: bool = True) -> ChannelScales:
     """Find the channels that can be scaled.
 
     A layer's output channel gets a number of its own; positively homogeneous operators pass it on, additions equate the
-    numbers of what they add, and everything else (Sigmoid, a graph output, a layer of ``exclude``) fixes it at 1.
+    numbers of what they add, and everything else (Sigmoid, a graph output, a layer of ``exclude``) fixes it at 1. What
+    an elementwise operator of that kind gives can be scaled again.
 
     Args:
         model: Shapes inferred.
         exclude: Names of nodes that must stay as they are.
+        behind_elementwise: Whether multiplications may be added.
     """
     union = _Union()
     ids: dict[ir.Value, Ids] = {}
     layers: list[tuple[ir.Node, LayerWeights, Ids, Ids]] = []
     ceilings: dict[ir.Node, tuple[Ids, float]] = {}
+    sources: dict[ir.Value, Ids] = {}
 
     def of(value: ir.Value) -> Ids:
         if value not in ids:
-            ids[value] = np.zeros(max(_channels(value), 1), dtype=np.int64)
+            ids[value] = np.zeros(max(channel_count(value), 1), dtype=np.int64)
         return ids[value]
 
     def fix(value: ir.Value | None) -> None:
@@ -124,7 +148,7 @@ def free_scales(model: ir.Model, exclude: Collection[str] = ()) -> ChannelScales
 
     for node in model.graph:
         if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
-            return ChannelScales(1, (), {})  # a subgraph reads values that are not among its node's inputs
+            return ChannelScales(1, (), {}, {})  # a subgraph reads values that are not among its node's inputs
         output = node.outputs[0]
         weights = _layer_weights(node) if node.name not in exclude else None
         data = [value for value in node.inputs if value is not None and constant(value) is None]
@@ -147,23 +171,26 @@ def free_scales(model: ir.Model, exclude: Collection[str] = ()) -> ChannelScales
                 union.equate(of(data[0]), of(other))
             ids[output] = of(data[0])
             continue
-        elif node.op_type == "Concat" and node.attributes["axis"].as_int() in (1, 1 - _rank(output)):
+        elif is_channel_concat(node):
             joined = (
                 np.concatenate([of(value) for value in data])
                 if len(data) == len(node.inputs)
                 else np.zeros(0, dtype=np.int64)
             )
-            if joined.size == _channels(output):
+            if joined.size == channel_count(output):
                 ids[output] = joined
                 continue
         for value in node.inputs:
             fix(value)
+        if behind_elementwise and is_elementwise(node) and channel_count(output):
+            ids[output] = sources[output] = union.new(channel_count(output))
     for value in model.graph.outputs:
         fix(value)
     return ChannelScales(
         len(union),
         tuple(Layer(node, weights, union.roots(taken), union.roots(made)) for node, weights, taken, made in layers),
         {node: (union.roots(numbers), ceiling) for node, (numbers, ceiling) in ceilings.items()},
+        {value: union.roots(numbers) for value, numbers in sources.items()},
     )
 
 
@@ -171,7 +198,7 @@ def _layer_weights(node: ir.Node) -> LayerWeights | None:
     """The weights of a layer with a channel axis of 1 and a bias for each channel."""
     if node.op_type not in ("Conv", "Gemm", "MatMul") or node.inputs[0] is None or constant(node.inputs[0]) is not None:
         return None
-    if node.op_type != "Conv" and _rank(node.inputs[0]) != 2:
+    if node.op_type != "Conv" and rank(node.inputs[0]) != 2:
         return None
     if "transA" in node.attributes and node.attributes["transA"].as_int():
         return None
@@ -191,7 +218,7 @@ def _ceiling(node: ir.Node) -> float | None:
 
 def _passes_on(node: ir.Node, data: ir.Value) -> bool:
     """Whether a node with one computed input scales with it, channel by channel."""
-    same = _channels(data) == _channels(node.outputs[0]) > 0
+    same = channel_count(data) == channel_count(node.outputs[0]) > 0
     match node.op_type:
         case "Pad":
             fill = node.inputs[2] if len(node.inputs) > 2 else None
@@ -202,13 +229,13 @@ def _passes_on(node: ir.Node, data: ir.Value) -> bool:
         case "ReduceMean":
             axes = constant(node.inputs[1]) if len(node.inputs) > 1 else None
             named = axes.tolist() if axes is not None else list(_ints(node, "axes"))
-            return same and bool(named) and all(axis % _rank(data) > 1 for axis in named)
+            return same and bool(named) and all(axis % rank(data) > 1 for axis in named)
         case "Flatten" | "Reshape" | "Squeeze":
             # From (N, C, 1, 1) to (N, C).
             shape = data.shape.dims[2:] if data.shape is not None else ()
-            return same and _rank(node.outputs[0]) == 2 and all(size == 1 for size in shape)
+            return same and rank(node.outputs[0]) == 2 and all(size == 1 for size in shape)
         case "PRelu":
-            return same and _rank(data) == 4
+            return same and rank(data) == 4
         case operator:
             return same and operator in _HOMOGENEOUS and len(node.outputs) == 1
 
@@ -218,13 +245,42 @@ def _ints(node: ir.Node, name: str) -> tuple[int, ...]:
 
 
 def _alike(values: list[ir.Value]) -> bool:
-    return all(value.shape is not None and value.shape == values[0].shape for value in values) and _rank(values[0]) > 1
+    return all(value.shape is not None and value.shape == values[0].shape for value in values) and rank(values[0]) > 1
 
 
-def _rank(value: ir.Value) -> int:
+def is_elementwise(node: ir.Node | None) -> bool:
+    """Whether a node computes a picture's values one by one from other pictures', in a way that has no scales."""
+    if node is None or node.op_type not in _ELEMENTWISE or node.domain != "" or rank(node.outputs[0]) < 3:
+        return False
+    computed = [value for value in node.inputs if value is not None and constant(value) is None]
+    return len(computed) == 1 or (bool(computed) and node.op_type == "Mul")
+
+
+def is_channel_concat(node: ir.Node) -> bool:
+    """Whether a node puts values together along their channels."""
+    return node.op_type == "Concat" and node.attributes["axis"].as_int() in (1, 1 - rank(node.outputs[0]))
+
+
+def append_elementwise(graph: ir.Graph, value: ir.Value, operator: str, numbers: Float64, suffix: str) -> None:
+    """Let all that reads a value read it with a number for each channel added, or multiplied by it."""
+    producer, shape, users = value.producer(), value.shape, tuple(value.uses())
+    assert producer is not None
+    assert shape is not None
+    name = f"{value.name}.{suffix}"
+    stored = numbers.astype(np.float32).reshape(-1, *(1 for _ in shape.dims[2:]))
+    node = ir.Node("", operator, [value, add_initializer(graph, f"{name}.{operator}", stored)], name=name)
+    node.outputs[0].name, node.outputs[0].shape, node.outputs[0].dtype = name, shape, value.dtype
+    for user, position in users:
+        user.replace_input_with(position, node.outputs[0])
+    graph.insert_after(producer, node)
+
+
+def rank(value: ir.Value) -> int:
+    """How many axes a value has; 0 where that is not known."""
     return 0 if value.shape is None else len(value.shape)
 
 
-def _channels(value: ir.Value) -> int:
+def channel_count(value: ir.Value) -> int:
+    """Size of axis 1; 0 where there is none or it is not known."""
     size = value.shape[1] if value.shape is not None and len(value.shape) > 1 else 0
     return size if isinstance(size, int) else 0

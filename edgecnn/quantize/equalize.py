@@ -11,8 +11,9 @@ import onnx_ir as ir
 
 from edgecnn.graph.layer_weights import Float64, replace_weights
 from edgecnn.quantize.calibrate import run_observed
-from edgecnn.quantize.channels import ChannelScales, Ids, free_scales
+from edgecnn.quantize.channels import ChannelScales, Ids, append_elementwise, free_scales
 from edgecnn.quantize.histograms import ChannelHistogram
+from edgecnn.quantize.schemes import TENSORRT, Scheme
 
 # Pictures that calibration has not seen go beyond what it saw: a ceiling must stay well clear of the range, and of the
 # largest value too. With 1 instead of 2 MobileNetV2 lost 1.5% of its classes to equalization alone.
@@ -21,7 +22,12 @@ _ABOVE_RANGE, _ABOVE_PEAK = 2.0, 1.25
 _LARGEST = 2.0**10
 
 
-def equalize(model: ir.Model, frames: Iterable[Mapping[str, npt.NDArray[Any]]], exclude: Collection[str] = ()) -> int:
+def equalize(
+    model: ir.Model,
+    frames: Iterable[Mapping[str, npt.NDArray[Any]]],
+    exclude: Collection[str] = (),
+    scheme: Scheme = TENSORRT,
+) -> int:
     """Scale channels so that those of one tensor use its INT8 range alike; the network's function stays as it is.
 
     Multiplying an output channel's weights and bias by s and the next layer's weights for that channel by 1/s changes
@@ -32,6 +38,9 @@ def equalize(model: ir.Model, frames: Iterable[Mapping[str, npt.NDArray[Any]]], 
     Quantization Through Weight Equalization and Bias Correction", 2019, section 4.1, with the ranges of activations in
     place of those of weights). Where only depthwise convolutions read it ``s = 1 / r``: they have a scale a channel.
 
+    Behind SiLU and its kind, which are not homogeneous, scales start anew with a multiplication, where compilers join
+    it to the same kernel: all that sums over such channels sees one range.
+
     Residual additions tie the channels of what they add, and a Clip at 6 bounds scales from below by 1, and from above
     so that its ceiling stays out of reach. That is the one approximation: a value that no frame came near is cut off.
 
@@ -39,11 +48,12 @@ def equalize(model: ir.Model, frames: Iterable[Mapping[str, npt.NDArray[Any]]], 
         model: FP32, shapes inferred; changed in place.
         frames: Feeds, one by one.
         exclude: Names of nodes that must stay as they are.
+        scheme: The target's rules.
 
     Returns:
         How many channels were scaled.
     """
-    free = free_scales(model, exclude)
+    free = free_scales(model, exclude, behind_elementwise=scheme.joins_elementwise)
     names = {str(layer.node.inputs[0].name) for layer in free.layers if layer.node.inputs[0] and layer.inputs.any()}
     names |= {str(clip.outputs[0].name) for clip, (numbers, _) in free.ceilings.items() if numbers.any()}
     histograms: dict[str, ChannelHistogram] = {}
@@ -58,6 +68,9 @@ def equalize(model: ir.Model, frames: Iterable[Mapping[str, npt.NDArray[Any]]], 
         groups, outputs, inputs, _ = weights.weight.shape
         scaled = weights.weight * made.reshape(groups, outputs, 1, 1) / taken.reshape(groups, 1, inputs, 1)
         replace_weights(model.graph, layer.node, weights, scaled, weights.bias.reshape(-1) * made, "equalized")
+    for value, numbers in free.sources.items():
+        if (scales[numbers] != 1).any():
+            append_elementwise(model.graph, value, "Mul", scales[numbers], "equalized")
     return int((scales != 1).sum())
 
 

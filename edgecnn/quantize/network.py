@@ -21,6 +21,7 @@ from edgecnn.quantize.choose import choose_ranges
 from edgecnn.quantize.equalize import equalize
 from edgecnn.quantize.insert import insert_qdq
 from edgecnn.quantize.integer_forms import range_before_gate
+from edgecnn.quantize.offsets import centre_channels
 from edgecnn.quantize.place import place
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.rounding import Rounding, apply_rounding, find_roundings
@@ -94,7 +95,9 @@ def calibrate_network(
     if not placement.weights:
         reason = next(iter(placement.left_out.values()), "none has weights")
         raise GateMissed(f"int8: no layer can be quantized: {reason}", "convert with --precision fp16")
-    equalized = equalize(model, feeds("equalize channels"), exclude) if config.equalize else 0
+    moved = centre_channels(model, feeds("centre channels"), exclude) if config.equalize and scheme.symmetric else 0
+    equalized = equalize(model, feeds("equalize channels"), exclude, scheme) if config.equalize else 0
+    placement = place(model, exclude, scheme)  # of what was added, too
     names = [str(value.name) for value in placement.activations if value not in placement.carried]
     candidates = collect_candidates(model, names, feeds("calibrate ranges"), config, symmetric=scheme.symmetric)
     ranges = {name: found[0] for name, found in candidates.items()}
@@ -109,7 +112,7 @@ def calibrate_network(
     roundings = find_roundings(model, placement, ranges, feeds("round weights"), learned=learned, scheme=scheme)
     counts = {
         "channels equalized": equalized,
-        "activations centred": centred,
+        "activations centred": moved + centred,
         "layers rounded by their output" if learned else "biases corrected": len(roundings),
         **forms,
     }

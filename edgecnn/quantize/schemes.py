@@ -26,6 +26,8 @@ class Scheme:
             such, outputs are quantized as well, and biases stored as INT32: kernels take nothing else. Without any,
             outputs and biases stay float, and the identity branch of a residual addition is quantized.
         carriers: Operators that hand INT8 on as it is, with one scale before and behind.
+        joins_elementwise: Whether the target's compiler joins an elementwise operator to the one before it, so that one
+            more costs nothing.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Scheme:
     group_multiple: int = 4
     operators: tuple[str, ...] = ()
     carriers: tuple[str, ...] = ()
+    joins_elementwise: bool = True
 
 
 # Signed and symmetric (zero point 0), activations per tensor, weights per output channel (ConvTranspose per tensor),
@@ -61,4 +64,5 @@ ONNXRUNTIME_X86 = Scheme(
     group_multiple=1,
     operators=("Add", "AveragePool", "Concat", "GlobalAveragePool", "HardSigmoid", "Mul", "Sigmoid"),
     carriers=("Flatten", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze"),
+    joins_elementwise=False,
 )
