@@ -269,7 +269,7 @@ def append_elementwise(graph: ir.Graph, value: ir.Value, operator: str, numbers:
     name = f"{value.name}.{suffix}"
     stored = numbers.astype(np.float32).reshape(-1, *(1 for _ in shape.dims[2:]))
     node = ir.Node("", operator, [value, add_initializer(graph, f"{name}.{operator}", stored)], name=name)
-    node.outputs[0].name, node.outputs[0].shape, node.outputs[0].dtype = name, shape, value.dtype
+    node.outputs[0].name, node.outputs[0].shape, node.outputs[0].dtype = name, shape, ir.DataType.FLOAT
     for user, position in users:
         user.replace_input_with(position, node.outputs[0])
     graph.insert_after(producer, node)

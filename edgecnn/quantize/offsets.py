@@ -140,7 +140,7 @@ def _offsets(
         value = node.outputs[0]
         if value in sources:
             # A branch that only an addition reads serves that: its offset is chosen there.
-            if value in middles and not (len(value.uses()) == 1 and _is_addition(value.uses()[0].node)):
+            if value in middles and not _only_for_addition(value):
                 offsets[value] = middles[value]
         elif value in movable and _is_addition(node):
             waiting = next((item for item in node.inputs if item in sources and item not in offsets), None)
@@ -156,3 +156,8 @@ def _offsets(
             if joined.any():
                 offsets[value] = joined
     return offsets
+
+
+def _only_for_addition(value: ir.Value) -> bool:
+    users = [node for node, _ in value.uses()]
+    return len(users) == 1 and _is_addition(users[0])

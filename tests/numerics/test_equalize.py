@@ -1,4 +1,4 @@
-"""Equalized networks compute what they did, whatever they are made of."""
+"""Equalized and centred networks compute what they did, whatever they are made of."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecnn.quantize.calibrate import run_observed
 from edgecnn.quantize.equalize import equalize
+from edgecnn.quantize.offsets import centre_channels
 
 GraphOf = Callable[..., Any]
 OutputsOf = Callable[..., dict[str, np.ndarray]]
@@ -169,14 +171,15 @@ class Network:
         return f"net (float[1, 8, 6, 6] x) => ({outputs}) {{ {' '.join(self.lines)} }}"
 
 
+@pytest.mark.parametrize("passes", [(equalize,), (centre_channels,), (centre_channels, equalize)])
 @EXAMPLES
 @given(
     seed=st.integers(0, 2**32 - 1),
     blocks=st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=8),
     head=st.sampled_from(HEADS),
 )
-def test_an_equalized_network_computes_what_it_did(
-    graph_of: GraphOf, outputs_of: OutputsOf, seed: int, blocks: list[str], head: str
+def test_a_changed_network_computes_what_it_did(
+    graph_of: GraphOf, outputs_of: OutputsOf, passes: tuple[Any, ...], seed: int, blocks: list[str], head: str
 ) -> None:
     network = Network(np.random.default_rng(seed))
     for block in blocks:
@@ -185,9 +188,12 @@ def test_an_equalized_network_computes_what_it_did(
     frames = [{"x": network.random.standard_normal((1, 8, 6, 6)).astype(np.float32)} for _ in range(4)]
     original, model = (graph_of(network.text(), **network.arrays) for _ in range(2))
 
-    equalize(model, frames)
+    for change in passes:
+        change(model, frames)
 
-    assert [node.op_type for node in model.graph] == [node.op_type for node in original.graph]
+    added = [node for node in model.graph if str(node.name).endswith((".equalized", ".centred"))]
+    assert all(node.op_type in ("Add", "Mul") for node in added)
+    assert [node.op_type for node in model.graph if node not in added] == [node.op_type for node in original.graph]
     for frame in frames:
         expected = outputs_of(original, **frame)
         for name, found in outputs_of(model, **frame).items():

@@ -11,6 +11,7 @@ import pytest
 
 from edgecnn.quantize.calibrate import run_observed
 from edgecnn.quantize.equalize import equalize
+from edgecnn.quantize.schemes import ONNXRUNTIME_X86
 
 GraphOf = Callable[..., Any]
 OutputsOf = Callable[..., dict[str, np.ndarray]]
@@ -128,10 +129,7 @@ def test_scales_go_through_to_a_classifier(graph_of: GraphOf, outputs_of: Output
 # What lies between, where the channels must stay as they are; the layers are called one and two.
 BARS: dict[str, str] = {
     "Sigmoid": "y = Sigmoid(a) }",
-    "Sigmoid before a layer": "r = Sigmoid(a) [two] y = Conv(r, v) }",
-    "Swish": "r = Sigmoid(a) t = Mul(a, r) [two] y = Conv(t, v) }",
     "another reader": "y = Conv(a, v) t = Exp(a) z = Identity(t) }",
-    "a constant added": "r = Add(a, k) [two] y = Conv(r, v) }",
     "an input added": "r = Add(a, x) [two] y = Conv(r, v) }",
     "a constant joined": "r = Concat<axis = 1>(a, whole) [two] y = Conv(r, wide) }",
     "joined along rows": "r = Concat<axis = 2>(a, a) [two] y = Conv(r, v) }",
@@ -162,6 +160,33 @@ def test_scales_stop(graph_of: GraphOf, case: str) -> None:
     assert equalize(model, FRAMES) == 0
 
     assert ir.to_proto(model).SerializeToString() == before
+
+
+ELEMENTWISE: dict[str, str] = {
+    "Sigmoid": "r = Sigmoid(a)",
+    "Swish": "t = Sigmoid(a) r = Mul(a, t)",
+    "a constant added": "r = Add(a, k)",
+}
+
+
+@pytest.mark.parametrize("case", ELEMENTWISE)
+def test_scales_start_anew_behind_what_has_none(graph_of: GraphOf, outputs_of: OutputsOf, case: str) -> None:
+    text = f"{LAST} {{ a = Conv(x, w, b) {ELEMENTWISE[case]} y = Conv(r, v) }}"
+    original, model = (network(graph_of, text) for _ in range(2))
+
+    assert equalize(model, FRAMES) == 4
+
+    same(outputs_of, original, model, FRAMES)
+    assert [node.op_type for node in model.graph][-2:] == ["Mul", "Conv"]
+    assert spread(peaks(model, "r.equalized")) < spread(peaks(original, "r"))
+
+
+def test_nothing_is_added_where_it_would_be_a_kernel_of_its_own(graph_of: GraphOf) -> None:
+    model = network(graph_of, f"{LAST} {{ a = Conv(x, w, b) r = Sigmoid(a) y = Conv(r, v) }}")
+
+    assert equalize(model, FRAMES, scheme=ONNXRUNTIME_X86) == 0
+
+    assert [node.op_type for node in model.graph] == ["Conv", "Sigmoid", "Conv"]
 
 
 CHAIN = f"({PICTURE} x) => ({PICTURE} y) {{ [one] a = Conv(x, w, b) r = Relu(a) [two] y = Conv(r, v) }}"
