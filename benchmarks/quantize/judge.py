@@ -59,7 +59,7 @@ Judge = Callable[[Path], Judgement]
 
 
 def open_to_judge(path: Path) -> onnxruntime.InferenceSession:
-    """A session that computes the graph node by node, as it is written, or in integers if its activations are unsigned."""
+    """A session that computes the graph node by node as written, or in integers where activations are unsigned."""
     options = onnxruntime.SessionOptions()
     graph = onnx.load(path).graph
     types = {entry.name: entry.data_type for entry in graph.initializer}
