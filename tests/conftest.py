@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -142,6 +145,49 @@ def outputs_of() -> OutputsOf:
         return OrtSession(proto.SerializeToString(), threads=1, optimize=False).run(feeds)
 
     return run
+
+
+_BUILD = """
+import importlib, os, sys
+from pathlib import Path
+from edgecnn.backends import preflight_child, trt_build
+preflight_child._load_libraries()
+try:
+    plan = trt_build.build_plan(importlib.import_module("tensorrt_rtx_bindings"), Path(sys.argv[1]), capability="SM86")
+    Path(sys.argv[2]).write_bytes(plan)
+except trt_build.EdgecnnError:
+    pass
+os._exit(0)
+"""
+
+
+@pytest.fixture
+def rtx_layers(tmp_path: Path) -> Callable[[Any], dict[str, tuple[str, str]] | None]:
+    """Compiles an onnx-ir model with TensorRT-RTX, for no GPU that is there.
+
+    Gives the types of the two factors of each convolution and matrix product, by its name, from the plan, which has
+    its graph as plain text; None where it refuses the model.
+    """
+    from edgecnn.backends.preflight import preflight_is_installed
+
+    if not preflight_is_installed():
+        pytest.skip("TensorRT-RTX is not installed: pip install 'edgecnn[preflight]'")
+
+    def compiled(model: Any) -> dict[str, tuple[str, str]] | None:
+        from edgecnn.graph.model import model_bytes
+
+        (tmp_path / "rtx.onnx").write_bytes(model_bytes(model))
+        (tmp_path / "plan").unlink(missing_ok=True)
+        command = [sys.executable, "-c", _BUILD, str(tmp_path / "rtx.onnx"), str(tmp_path / "plan")]
+        subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+        if not (tmp_path / "plan").exists():
+            return None
+        text = (tmp_path / "plan").read_bytes().decode("latin1")
+        types = dict(re.findall(r'tensor=\{[^\n]*?name="([^"]+)"[^\n]*?type=(\w+) \}', text))
+        pattern = r'\n  (?:corrltn|fully_connected)=\{ name="([^"]+)" output=\{[^}]*\} input=\{"([^"]+)" "([^"]+)"'
+        return {name: (types[first], types[second]) for name, first, second in re.findall(pattern, text)}
+
+    return compiled
 
 
 @pytest.fixture

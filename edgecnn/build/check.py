@@ -14,6 +14,7 @@ from edgecnn.errors import InputError
 from edgecnn.graph.freeze import freeze_batch
 from edgecnn.graph.model import load_model, save_model
 from edgecnn.graph.prepare import infer_shapes, run_passes
+from edgecnn.quantize.validate import validate
 
 # What TensorRT-RTX refuses and the device's TensorRT does not: operator, and why the compiler's word does not count.
 KNOWN_DIFFERENCES: dict[str, str] = {
@@ -35,7 +36,7 @@ _GENERAL_REMEDY = "export this part of the model differently, or cut the model b
 
 
 def check_model(model: Path, device: DeviceProfile) -> Verdict:
-    """Check an ONNX file for a device with the board's rules and NVIDIA's own parser and compiler.
+    """Check an ONNX file for a device with its rules, of the board and of INT8, and NVIDIA's own parser and compiler.
 
     Where ONNX Runtime is what runs it, it is loaded into that.
 
@@ -44,10 +45,11 @@ def check_model(model: Path, device: DeviceProfile) -> Verdict:
         EnvironmentMissing: The extra ``preflight`` is not installed.
     """
     loaded = load_model(model)
-    if device.gpu is None:
+    if device.gpu is None or device.newest is None:
         return _loaded(model, device)
     operators = [(node.name or node.op_type, node.op_type) for node in loaded.graph]
-    rules = _board_rules(operators, device)
+    run_passes(loaded, (infer_shapes,))
+    rules = [*_board_rules(operators, device), *validate(loaded, device.newest.tensorrt)]
     if freeze_batch(loaded).modified:
         message = "the size of the batch is open, and one frame at a time was checked"
         rules.append(_info("model/open-batch", message, "edgecnn convert fixes the batch to 1"))

@@ -18,6 +18,7 @@ from edgecnn.errors import InputError
 from edgecnn.graph.freeze import freeze_batch
 from edgecnn.graph.model import input_specs, load_model
 from edgecnn.graph.prepare import infer_shapes, run_passes
+from edgecnn.quantize.validate import is_quantized
 from edgecnn.vision.images import ImageSet, open_image_set
 
 _DIGITS = "sklearn:digits/"
@@ -103,9 +104,10 @@ def image_size(model: ir.Model, path: Path) -> tuple[int, int, int]:
         raise InputError(
             f"model {path}: {wanted}, found {found}", "export it in FP32 with a batch of 1, or an open one"
         )
-    if any(node.op_type == "QuantizeLinear" for node in model.graph):
+    if is_quantized(model):
         raise InputError(
-            f"model {path}: it is quantized already", "convert the FP32 model it was made from; check takes this one"
+            f"model {path}: it is quantized already",
+            f"convert the FP32 model it was made from; edgecnn check {path} says what TensorRT makes of this one",
         )
     return int(shape[2]), int(shape[3]), int(shape[1])
 

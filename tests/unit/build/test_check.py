@@ -69,3 +69,28 @@ def test_an_open_batch_is_checked_as_one(model: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(check, "run_preflight", look)
     assert check.check_model(model, load_device("orin-nano-8gb")).accepted
     assert seen == [1]
+
+
+def test_rules_of_int8_come_with_their_remedies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the compiler takes the model: it does not say that it computes a layer in float."""
+    helper, kind = onnx.helper, onnx.TensorProto
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"], name="to"),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"], name="from"),
+        helper.make_node("Conv", ["d", "w"], ["y"], name="layer"),
+    ]
+    arrays = {"scale": np.float32(0.1), "zero": np.int8(7), "w": np.ones((4, 4, 1, 1), np.float32)}
+    ends = [helper.make_tensor_value_info(name, kind.FLOAT, [1, 4, 2, 2]) for name in "xy"]
+    weights = [onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(tmp_path / "int8.onnx"))
+
+    verdict = verdict_for(tmp_path / "int8.onnx", Preflight("rtx", 1000, (), ""), monkeypatch)
+
+    assert not verdict.accepted
+    assert [(found.rule, found.severity, found.node) for found in verdict.findings] == [
+        ("quantization/zero-point", "error", "to"),
+        ("quantization/zero-point", "error", "from"),
+        ("quantization/half", "info", "layer"),
+    ]
