@@ -82,12 +82,14 @@ class ChannelScales:
             scaled up, since the ceiling then cuts off less than before what it should cut.
         sources: What elementwise operators give that scales do not pass through, such as SiLU, with its channels'
             numbers: a multiplication has to be added behind them.
+        added: What additions take, with its channels' numbers.
     """
 
     count: int
     layers: tuple[Layer, ...]
     ceilings: dict[ir.Node, tuple[Ids, float]]
     sources: dict[ir.Value, Ids]
+    added: dict[ir.Value, Ids]
 
 
 class _Union:
@@ -136,6 +138,7 @@ def free_scales(model: ir.Model, exclude: Collection[str] = (), *, behind_elemen
     layers: list[tuple[ir.Node, LayerWeights, Ids, Ids]] = []
     ceilings: dict[ir.Node, tuple[Ids, float]] = {}
     sources: dict[ir.Value, Ids] = {}
+    added: list[ir.Value] = []
 
     def of(value: ir.Value) -> Ids:
         if value not in ids:
@@ -148,7 +151,7 @@ def free_scales(model: ir.Model, exclude: Collection[str] = (), *, behind_elemen
 
     for node in model.graph:
         if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
-            return ChannelScales(1, (), {}, {})  # a subgraph reads values that are not among its node's inputs
+            return ChannelScales(1, (), {}, {}, {})  # a subgraph reads values that are not among its node's inputs
         output = node.outputs[0]
         weights = _layer_weights(node) if node.name not in exclude else None
         data = [value for value in node.inputs if value is not None and constant(value) is None]
@@ -170,6 +173,7 @@ def free_scales(model: ir.Model, exclude: Collection[str] = (), *, behind_elemen
             for other in data[1:]:
                 union.equate(of(data[0]), of(other))
             ids[output] = of(data[0])
+            added += data
             continue
         elif is_channel_concat(node):
             joined = (
@@ -191,6 +195,7 @@ def free_scales(model: ir.Model, exclude: Collection[str] = (), *, behind_elemen
         tuple(Layer(node, weights, union.roots(taken), union.roots(made)) for node, weights, taken, made in layers),
         {node: (union.roots(numbers), ceiling) for node, (numbers, ceiling) in ceilings.items()},
         {value: union.roots(numbers) for value, numbers in sources.items()},
+        {value: union.roots(ids[value]) for value in added},
     )
 
 

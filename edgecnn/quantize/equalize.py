@@ -13,6 +13,7 @@ from edgecnn.graph.layer_weights import Float64, replace_weights
 from edgecnn.quantize.calibrate import run_observed
 from edgecnn.quantize.channels import ChannelScales, Ids, append_elementwise, free_scales
 from edgecnn.quantize.histograms import ChannelHistogram
+from edgecnn.quantize.place import place
 from edgecnn.quantize.schemes import TENSORRT, Scheme
 
 # Pictures that calibration has not seen go beyond what it saw: a ceiling must stay well clear of the range, and of the
@@ -41,8 +42,12 @@ def equalize(
     Behind SiLU and its kind, which are not homogeneous, scales start anew with a multiplication, where compilers join
     it to the same kernel: all that sums over such channels sees one range.
 
-    Residual additions tie the channels of what they add, and a Clip at 6 bounds scales from below by 1, and from above
-    so that its ceiling stays out of reach. That is the one approximation: a value that no frame came near is cut off.
+    Residual additions tie the channels of what they add. A branch that is quantized itself counts as a layer's input
+    does: behind a projection it has values that the ReLU after the addition cuts off, and a channel that is nearly dead
+    there would be scaled up until the others had no steps left in the branch.
+
+    A Clip at 6 bounds scales from below by 1, and from above so that its ceiling stays out of reach. That is the one
+    approximation: a value that no frame came near is cut off.
 
     Args:
         model: FP32, shapes inferred; changed in place.
@@ -56,10 +61,13 @@ def equalize(
     free = free_scales(model, exclude, behind_elementwise=scheme.joins_elementwise)
     names = {str(layer.node.inputs[0].name) for layer in free.layers if layer.node.inputs[0] and layer.inputs.any()}
     names |= {str(clip.outputs[0].name) for clip, (numbers, _) in free.ceilings.items() if numbers.any()}
+    quantized = place(model, exclude, scheme).activations
+    branches = {str(value.name): ids for value, ids in free.added.items() if value in quantized and ids.any()}
+    names |= branches.keys()
     histograms: dict[str, ChannelHistogram] = {}
     for name, array in run_observed(model, names, frames):
         histograms.setdefault(name, ChannelHistogram()).update(array)
-    scales = _choose(free, histograms)
+    scales = _choose(free, histograms, branches)
     for layer in free.layers:
         made, taken = scales[layer.outputs], scales[layer.inputs]
         if (made == 1).all() and (taken == 1).all():
@@ -74,7 +82,7 @@ def equalize(
     return int((scales != 1).sum())
 
 
-def _choose(free: ChannelScales, histograms: Mapping[str, ChannelHistogram]) -> Float64:
+def _choose(free: ChannelScales, histograms: Mapping[str, ChannelHistogram], branches: Mapping[str, Ids]) -> Float64:
     """A scale for each number of ``free``."""
     ranges, weights = np.zeros(free.count), np.zeros(free.count)
     for layer in free.layers:
@@ -86,6 +94,9 @@ def _choose(free: ChannelScales, histograms: Mapping[str, ChannelHistogram]) -> 
             kernel = np.abs(layer.weights.weight)
             relative = kernel / np.maximum(kernel.max(axis=(2, 3), keepdims=True), np.finfo(np.float32).tiny)
             np.maximum.at(weights, layer.inputs, np.sqrt((relative**2).mean(axis=(1, 3))).reshape(-1))
+    for name, numbers in branches.items():
+        if name in histograms:  # no frames, no histograms
+            np.maximum.at(ranges, numbers, histograms[name].ranges())
     alive = ranges > 0
     alive[0] = False
     mixed = alive & (weights > 0)

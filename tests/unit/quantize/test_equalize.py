@@ -248,6 +248,29 @@ def test_a_residual_chain_shares_its_scales(graph_of: GraphOf, outputs_of: Outpu
         np.testing.assert_allclose(ratio, ratios[0], rtol=1e-4)
 
 
+def test_a_quantized_branch_keeps_its_range(graph_of: GraphOf, outputs_of: OutputsOf) -> None:
+    text = f"""
+({PICTURE} x) => (float[N, C, H, W] y) {{
+    a = Conv(x, v)
+    c = Conv(x, w, b)
+    t = Add(c, a)
+    r = Relu(t)
+    y = Conv(r, k)
+}}
+"""
+    arrays = {"w": normal(4, 4, 1, 1), "b": np.float32([0, 0, 0, 0])}
+    found = run_observed(network(graph_of, text, **arrays), ["t"], FRAMES)
+    # The last channel hardly ever gets over the ReLU, while the branches in front of it are as wide as the others.
+    arrays["b"][3] = 1e-3 - max(float(array[0, 3].max()) for _, array in found)
+    original, model = network(graph_of, text, **arrays), network(graph_of, text, **arrays)
+
+    assert equalize(model, FRAMES) == 4
+
+    same(outputs_of, original, model, FRAMES)
+    # By the range behind the ReLU alone it would be 1,000.
+    assert spread(peaks(model, "a")) < 50
+
+
 def test_a_channel_that_is_always_zero_stays(graph_of: GraphOf, outputs_of: OutputsOf) -> None:
     dead = ARRAYS["w"].copy()
     dead[2] = 0
