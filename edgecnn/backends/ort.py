@@ -29,6 +29,8 @@ _DTYPES = {
     "tensor(bool)": "bool",
 }
 _ERROR_SEVERITY = 3
+# It lets a MaxPool pad for itself, with what is smaller than any number, where the graph pads with 0 (seen with 1.31).
+_WRONG = ["Pad_Fusion"]
 
 
 class OrtSession:
@@ -54,7 +56,9 @@ class OrtSession:
             options.profile_file_prefix = str(profile_prefix)
         try:
             source = str(model) if isinstance(model, Path) else model
-            self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(
+                source, options, providers=["CPUExecutionProvider"], disabled_optimizers=_WRONG
+            )
         except Exception as error:  # onnxruntime raises a dozen unrelated types here
             name = model if isinstance(model, Path) else "in memory"
             reason = str(error).strip().splitlines()[0]

@@ -67,3 +67,23 @@ def test_a_trace_names_every_operator_and_leaves_no_file(tmp_path: Path, averagi
     operators = {event["args"]["op_name"] for event in session.end_profiling() if event.get("cat") == "Node"}
     assert operators == {"GlobalAveragePool", "Flatten", "Mul"}
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_zeros_in_front_of_a_maximum_stay_zeros(optimize: bool) -> None:
+    make, kind = onnx.helper, onnx.TensorProto.FLOAT
+    graph = make.make_graph(
+        [
+            make.make_node("Pad", ["x", "around"], ["padded"]),
+            make.make_node("MaxPool", ["padded"], ["y"], kernel_shape=[3, 3], strides=[3, 3]),
+        ],
+        "padded",
+        [make.make_tensor_value_info("x", kind, [1, 1, 4, 4])],
+        [make.make_tensor_value_info("y", kind, [1, 1, 2, 2])],
+        [onnx.numpy_helper.from_array(np.int64([0, 0, 1, 1, 0, 0, 1, 1]), "around")],
+    )
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
+    session = OrtSession(model.SerializeToString(), optimize=optimize)
+
+    # Every window touches the border.
+    assert not session.run({"x": np.full((1, 1, 4, 4), -1, np.float32)})["y"].any()
