@@ -20,7 +20,7 @@ class Between:
     Attributes:
         values: To be quantized for all that read them, in the graph's order.
         carried: Those of them that a carrier made: the value that they share a range with.
-        gates: HardSigmoids that can be computed on their quantized input.
+        gates: HardSigmoids that can be computed on their quantized input, if its range suits that.
     """
 
     values: dict[ir.Value, None] = field(default_factory=dict[ir.Value, None])
@@ -64,14 +64,13 @@ def between_layers(
         elif made in wanted and (read := candidates.get(node)) and quantized.intersection(read):
             if node.op_type == "HardSigmoid":
                 if not _is_gate(node):
-                    continue
+                    continue  # in FP32; its output is quantized if a product reads it
                 found.gates.append(node)
             quantized.update(read, [made])
             if node.op_type in scheme.carriers:
                 found.carried[made] = found.carried.get(read[0], read[0])
-    gated = {node.outputs[0] for node in found.gates}
     values = [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
-    found.values.update((value, None) for value in values if value in quantized - gated)
+    found.values.update((value, None) for value in values if value in quantized)
     return found
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgecnn.graph.model import add_initializer, constant
-from edgecnn.quantize.integer_forms import insert_bias, insert_gate, least_scales
+from edgecnn.quantize.integer_forms import insert_bias, insert_gate, least_scales, suits_gate
 from edgecnn.quantize.place import Placement, WeightPoint
 from edgecnn.quantize.ranges import UNSIGNED_MAX, Grid, Range
 from edgecnn.quantize.schemes import QUANT_MAX, Scheme
@@ -33,9 +33,16 @@ def insert_qdq(
         scheme: The target's rules.
     """
     graph = model.graph
-    gates = {node.inputs[0]: node for node in placement.gates}
+    gates = {
+        value: node
+        for node in placement.gates
+        if (value := node.inputs[0]) is not None and suits_gate(node, ranges.get(str(value.name)))
+    }
+    done = {node.outputs[0] for node in gates.values()}
     grids: dict[ir.Value | None, Grid] = {}
     for value, uses in placement.activations.items():
+        if value in done:
+            continue
         assert value.name is not None
         grid = activation_grid(ranges[value.name], scheme)
         quantized, restored = _insert_pair(graph, value, _parameters_of(graph, value.name, grid, scheme), value.name)

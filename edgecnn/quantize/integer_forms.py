@@ -12,6 +12,10 @@ import onnx_ir as ir
 from edgecnn.graph.model import add_initializer, constant
 from edgecnn.quantize.ranges import UNSIGNED_MAX, Grid, Range
 
+# Attributes are FP32 numbers once a model was written down.
+_FP32 = 1e-6
+# A range that has to be widened by more loses more than a bit.
+_MOST_WIDENING = 2.0
 # A bias of more steps than this leaves the accumulator too little room.
 _MOST_STEPS = 2**30
 
@@ -26,12 +30,26 @@ def range_before_gate(gate: ir.Node, seen: Range) -> Range:
     Args:
         gate: The HardSigmoid.
         seen: What its input takes; values below HardSigmoid's begin are cut off.
+
+    Returns:
+        That range; or ``seen``, where the input is multiplied as well and takes a small part of that range only: its
+        digits are needed then, and the HardSigmoid stays in FP32.
     """
     begin, end = _bounds(gate)
-    products = len(tuple(gate.inputs[0].uses())) > 1 if gate.inputs[0] is not None else False
-    reach = max(seen.high if products else end, end)
+    multiplied = len(tuple(gate.inputs[0].uses())) > 1 if gate.inputs[0] is not None else False
+    reach = max(seen.high if multiplied else end, end)
     zero = max(math.floor(begin * UNSIGNED_MAX / (begin + reach)), 1)
-    return Range(-begin, begin * (UNSIGNED_MAX - zero) / zero)
+    found = Range(-begin, begin * (UNSIGNED_MAX - zero) / zero)
+    return seen if multiplied and found.high - found.low > _MOST_WIDENING * (seen.high - seen.low) else found
+
+
+def suits_gate(gate: ir.Node, found: Range | None) -> bool:
+    """Whether a range of a HardSigmoid's input is one that ``range_before_gate`` makes."""
+    begin = _bounds(gate)[0]
+    if found is None or not math.isclose(-found.low, begin, rel_tol=_FP32):
+        return False
+    steps = begin * UNSIGNED_MAX / (found.high - found.low)
+    return math.isclose(steps, round(steps), rel_tol=_FP32)
 
 
 def insert_gate(graph: ir.Graph, gate: ir.Node, quantized: ir.Value, grid: Grid, name: str) -> None:

@@ -44,7 +44,7 @@ class Placement:
         weights: The weights to quantize.
         left_out: Layers with weights that stay as they are: name and reason.
         carried: Values of ``activations`` that have the range of another one, which stands before a carrier.
-        gates: HardSigmoids to compute on the quantized input.
+        gates: HardSigmoids to compute on the quantized input, if its range suits that.
     """
 
     activations: dict[ir.Value, list[tuple[ir.Node, int]]]

@@ -104,7 +104,7 @@ def test_gates_are_done_in_integers_where_products_alone_see_them(graph_of: Grap
     found = placed(graph_of, body)
 
     assert len(found.gates) == gates
-    assert any(value.name == "h" for value in found.activations) == (not gates)
+    assert any(value.name == "h" for value in found.activations)
 
 
 def test_a_layer_left_out_is_not_quantized_around(graph_of: GraphOf) -> None:

@@ -16,7 +16,7 @@ from edgecnn.core.recipe import QuantizePart
 from edgecnn.graph.cleanup import clean_up
 from edgecnn.graph.model import constant, model_bytes, name_nodes
 from edgecnn.graph.prepare import infer_shapes, run_passes
-from edgecnn.quantize.integer_forms import range_before_gate
+from edgecnn.quantize.integer_forms import range_before_gate, suits_gate
 from edgecnn.quantize.network import calibrate_network, quantize_layers
 from edgecnn.quantize.ranges import UNSIGNED_MAX, Range
 from edgecnn.quantize.schemes import ONNXRUNTIME_X86
@@ -26,7 +26,8 @@ OutputsOf = Callable[..., dict[str, np.ndarray]]
 
 PICTURE = "float[1, 4, 8, 8]"
 RANDOM = np.random.default_rng(0)
-W, V, D = (RANDOM.standard_normal(shape).astype(np.float32) / 2 for shape in ((8, 4, 1, 1), (4, 8, 1, 1), (8, 1, 3, 3)))
+W, V, D = (RANDOM.standard_normal(shape).astype(np.float32) for shape in ((8, 4, 1, 1), (4, 8, 1, 1), (8, 1, 3, 3)))
+V, D = V / 4, D / 2
 G = RANDOM.standard_normal((10, 4)).astype(np.float32)
 FRAMES = [RANDOM.uniform(-2, 3, (1, 4, 8, 8)).astype(np.float32) for _ in range(32)]
 CONSTANTS = {
@@ -136,19 +137,39 @@ def test_types_and_zero_points(graph_of: GraphOf, body: str) -> None:
 
 
 @pytest.mark.parametrize("products", [0, 1])
-@pytest.mark.parametrize("high", [0.1, 1.0, 3.0, 4.4, 50.0, 1e4])
+@pytest.mark.parametrize("high", [0.0, 1.0, 3.0, 4.4, 50.0, 1e4])
 def test_a_gate_starts_on_a_step(high: float, products: int) -> None:
     data = ir.Value(name="x")
     gate = ir.Node("", "HardSigmoid", [data], [ir.AttrFloat32("alpha", 1 / 6), ir.AttrFloat32("beta", 0.5)])
     if products:
         ir.Node("", "Mul", [data, gate.outputs[0]])
 
-    grid = range_before_gate(gate, Range(-20, high)).grid(symmetric=False)
+    found = range_before_gate(gate, Range(-20, high))
+
+    assert suits_gate(gate, found)
+    grid = found.grid(symmetric=False)
 
     assert grid.scale * -grid.lowest == pytest.approx(3)
     assert 2 * -grid.lowest <= UNSIGNED_MAX
     wanted = max(high, 3) if products else 3
     assert grid.scale * grid.highest >= min(wanted, 3 * (UNSIGNED_MAX - 1)) * (1 - 1e-9)
+
+
+def test_a_small_input_keeps_its_digits(graph_of: GraphOf, tmp_path: Path) -> None:
+    """Of an input between -0.1 and 0.1, steps that begin at -3 would leave nothing."""
+    text = f"net ({PICTURE} x) => ({PICTURE} y) {{ a = Conv(x, w) h = HardSwish(a) q = Conv(h, v) y = Neg(q) }}"
+    model = graph_of(text, w=W / 100, v=V)
+    run_passes(model, (infer_shapes,))
+    name_nodes(model)
+    fp32 = model_bytes(model)
+    feeds = lambda purpose, most=None, /: [{"x": frame} for frame in FRAMES]  # noqa: E731
+    calibrated = calibrate_network(model, feeds, QuantizePart(), (), ONNXRUNTIME_X86)
+    made = quantize_layers(calibrated, ONNXRUNTIME_X86, calibrated.layers.keys()).model
+
+    assert "Min" not in fused_operators(made, tmp_path)
+    expected = outputs(fp32, optimize=True)
+    noise = np.square(outputs(model_bytes(made), optimize=True) - expected).sum()
+    assert 10 * np.log10(np.square(expected).sum() / noise) > ENOUGH_DB
 
 
 def test_a_bias_beyond_int32_coarsens_its_weights_alone(graph_of: GraphOf, outputs_of: OutputsOf) -> None:
