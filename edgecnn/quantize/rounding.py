@@ -18,8 +18,8 @@ from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.samples import matrix_form, sample_columns
 from edgecnn.quantize.schemes import QUANT_MAX, TENSORRT, Scheme
 
-# Samples are multiplied out in blocks, since a matrix product of many columns is quick: of so many numbers.
-_BLOCK = 2**20
+# Samples are multiplied out in blocks of so many numbers, which each layer keeps: larger ones are no quicker.
+_BLOCK = 2**17
 # The matrix of a layer with more inputs than this would not fit: its weights are rounded to nearest.
 _MOST_INPUTS = 2304
 # How firmly the refitted weights are held to the FP32 ones, relative to the variance of each input; layers that were
