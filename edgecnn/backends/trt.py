@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.backends.session import Arrays, require_feeds
-from edgecnn.backends.trt_build import build_plan
+from edgecnn.backends.trt_build import build_plan, load_plugins
 from edgecnn.core.files import hash_file, write_atomically
 from edgecnn.core.tensors import TensorSpec
 from edgecnn.errors import EnvironmentMissing, InputError
@@ -40,6 +40,7 @@ class TensorRtSession:
         self._cuda: Any = _cuda_runtime()
         plan = self._plan_for(model)
         logger = self._trt.Logger(self._trt.Logger.WARNING)
+        load_plugins(self._trt, logger)
         self._engine: Any = self._trt.Runtime(logger).deserialize_cuda_engine(plan)
         if self._engine is None:
             raise InputError(

@@ -72,6 +72,7 @@ def build_plan(
                 verbose(message)
 
     listener = Listener()
+    load_plugins(trt, listener)
     builder = trt.Builder(listener)
     network = builder.create_network(_network_flags(trt))
     parser = trt.OnnxParser(network, listener)
@@ -89,6 +90,12 @@ def build_plan(
     if plan is None:
         raise GateMissed(errors[-1] if errors else "the compiler gave no engine and no reason")
     return bytes(plan)
+
+
+def load_plugins(trt: Any, logger: Any) -> None:
+    """Make TensorRT's own plugins known, before a network or an engine with one is read; TensorRT-RTX has none."""
+    if hasattr(trt, "init_libnvinfer_plugins"):
+        trt.init_libnvinfer_plugins(logger, "")
 
 
 def _network_flags(trt: Any) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgecnn.backends.ort import OrtSession
 from edgecnn.backends.preflight import Preflight, run_preflight
+from edgecnn.core.detector import Nms
 from edgecnn.core.device import DeviceProfile
 from edgecnn.core.verdict import Finding, Verdict
 from edgecnn.errors import InputError
@@ -19,7 +20,9 @@ from edgecnn.quantize.validate import validate
 # What TensorRT-RTX refuses and the device's TensorRT does not: operator, and why the compiler's word does not count.
 KNOWN_DIFFERENCES: dict[str, str] = {
     "NonMaxSuppression": "TensorRT-RTX parses NonMaxSuppression and has no kernel for it; TensorRT has one since 8.5",
+    "EfficientNMS_TRT": "TensorRT-RTX has no plugins, so not EfficientNMS_TRT; TensorRT has it, deprecated since 10.12",
 }
+_NMS_OPERATORS: dict[Nms, str] = {"onnx": "NonMaxSuppression", "efficient_nms_trt": "EfficientNMS_TRT"}
 
 # From what the parser says (a part of its message) to what a user can do about it.
 _REMEDIES: tuple[tuple[str, str], ...] = (
@@ -70,6 +73,14 @@ def check_model(model: Path, device: DeviceProfile) -> Verdict:
     )
 
 
+def with_known_difference(verdict: Verdict, nms: Nms) -> Verdict:
+    """The verdict on a network for the same with NMS, which TensorRT-RTX does not run."""
+    if verdict.engine_bytes is None:  # ONNX Runtime's, which runs it
+        return verdict
+    excuse = _excuse(KNOWN_DIFFERENCES[_NMS_OPERATORS[nms]])
+    return verdict.model_copy(update={"findings": (*verdict.findings, excuse)})
+
+
 def _loaded(model: Path, device: DeviceProfile) -> Verdict:
     """Whether ONNX Runtime loads a file."""
     try:
@@ -104,7 +115,9 @@ def _board_rules(operators: Sequence[tuple[str, str]], device: DeviceProfile) ->
 def _compiler_findings(preflight: Preflight, operators: Sequence[str]) -> list[Finding]:
     if preflight.parse_errors:
         return [
-            Finding(
+            _excuse(KNOWN_DIFFERENCES[operator])
+            if operator in KNOWN_DIFFERENCES
+            else Finding(
                 rule="compiler/parse",
                 severity="error",
                 node=f"{node} ({operator})" if node else "",
@@ -120,13 +133,16 @@ def _compiler_findings(preflight: Preflight, operators: Sequence[str]) -> list[F
         None,
     )
     if excuse is not None:
-        remedy = "nothing to do here: build on the device to be sure"
-        return [_info("compiler/known-difference", excuse, remedy)]
+        return [_excuse(excuse)]
     return [
         Finding(
             rule="compiler/build", severity="error", node="", message=preflight.compile_error, remedy=_GENERAL_REMEDY
         )
     ]
+
+
+def _excuse(text: str) -> Finding:
+    return _info("compiler/known-difference", text, "nothing to do here: build on the device to be sure")
 
 
 def _info(rule: str, message: str, remedy: str) -> Finding:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgecnn.build import stages
+from edgecnn.build.check import with_known_difference
 from edgecnn.build.detectors import classes_of, find_detector
 from edgecnn.build.embedding import require_uint8, with_preprocess
 from edgecnn.build.judging import judged
@@ -16,6 +17,7 @@ from edgecnn.build.proof import check_result, golden_frames, golden_outputs, tim
 from edgecnn.build.results import Conversion, StageResult
 from edgecnn.build.sources import image_size, open_pictures
 from edgecnn.build.store import Store
+from edgecnn.build.suppression import require_nms, with_nms
 from edgecnn.build.suspect import require_preprocess
 from edgecnn.build.work import Work, open_work
 from edgecnn.core.artifact import Artifact
@@ -72,9 +74,12 @@ def convert(
     final, precision = to_precision(work, results[-1])
     if final is not None:
         results.append(final)
+    verdict = check_result(work, results[-1].artifact)
+    if (nms := recipe.detection.nms) != "none":
+        results.append(with_nms(work, results[-1], nms))
+        verdict = verdict and with_known_difference(verdict, nms)
     last, usage = results[-1].artifact, results[-1].usage
     assert usage is not None
-    verdict = check_result(work, last)
     golden = golden_frames(work)
     manifest = BundleManifest(
         name=recipe.name,
@@ -101,7 +106,7 @@ def convert(
     )
     results = [timed(work, result, list(golden.values())) for result in results]
     report = render_conversion(conversion_page(manifest, results))
-    bundle = write_bundle(out, last.path, golden, golden_outputs(work, last, golden), manifest, report)
+    bundle = write_bundle(out, last.path, golden, golden_outputs(work, results, golden), manifest, report)
     return Conversion(bundle, tuple(results))
 
 
@@ -189,7 +194,8 @@ def _as_detector(work: Work, made: list[Artifact]) -> list[StageResult]:
     elif truth is None and work.recipe.quantize.precision != "fp32":
         work.notes.append("no pictures at all: the precision was judged by the outputs on synthetic frames")
     results = [StageResult(artifact, detector if artifact.manifest.kind == "onnx" else None) for artifact in made]
-    if detector.layout.kind == "end_to_end":
+    require_nms(work.recipe.detection.nms, work.device, detector)
+    if detector.layout.is_final:
         return [*results[:-1], judged(work, folded, detector, folded)]
     work.progress.note("decode boxes in the graph")
     decoded = stages.decode(folded, detector, work.frames, work.store)

@@ -36,6 +36,7 @@ _USUAL: dict[Kind, dict[str, Any]] = {
     "yolov5": {**_PLAIN, "resize": "letterbox"},
     "yolov8": {**_PLAIN, "resize": "letterbox"},
     "end_to_end": {**_PLAIN, "resize": "letterbox"},
+    "suppressed": {**_PLAIN, "resize": "letterbox"},
     "fastestdet": {**_PLAIN, "color": "bgr"},
     "boxes_scores": {**_PLAIN, "scale": 1.0, "mean": (127.0,) * 3, "std": (128.0,) * 3},
 }

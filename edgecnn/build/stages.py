@@ -40,7 +40,7 @@ GRAPH_PACKAGES = ("onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "open
 # Other pictures than the few that were looked at may give values twice as large.
 _FP16_MARGIN = 2
 # FP32 passes are exact up to rounding, which a few pictures show; precision is judged on more.
-_FP32_FRAMES = 32
+FP32_FRAMES = 32
 PRECISION_FRAMES = 200
 
 
@@ -99,7 +99,7 @@ def export(recipe: Recipe, checkpoint: Path | None, frames: Frames, store: Store
                 outputs = named_outputs(module(torch.from_numpy(frame)))
             return {name: tensor.numpy() for name, tensor in outputs.items()}
 
-        parity = frames.parity(reference, ort_network(payload), _FP32_FRAMES)
+        parity = frames.parity(reference, ort_network(payload), FP32_FRAMES)
         require_snr(parity, FP32_BAR_DB, "export")
         return onnx_output(payload, parity, {})
 
@@ -133,7 +133,7 @@ def fold(source: Path, frames: Frames, store: Store) -> Artifact:
         model = raise_opset(load_model(source))
         counts = run_passes(model, PREPARATION)
         save_model(model, payload)
-        parity = frames.parity(ort_network(source), ort_network(payload), _FP32_FRAMES)
+        parity = frames.parity(ort_network(source), ort_network(payload), FP32_FRAMES)
         require_snr(parity, FP32_BAR_DB, "fold")
         return onnx_output(payload, parity, counts)
 
@@ -161,7 +161,7 @@ def decode(folded: Artifact, detector: Detector, frames: Frames, store: Store) -
             return run
 
         parity = frames.parity(
-            decoded(ort_network(folded.path), detector.layout), decoded(ort_network(payload), DECODED), _FP32_FRAMES
+            decoded(ort_network(folded.path), detector.layout), decoded(ort_network(payload), DECODED), FP32_FRAMES
         )
         require_snr(parity, FP32_BAR_DB, "decode")
         return onnx_output(payload, parity, {"layout": detector.layout.kind, **counts})
@@ -193,12 +193,12 @@ def values_beyond_fp16(model: ir.Model, frames: Frames) -> set[str]:
     """Names of the values that are too large for FP16, by what a few frames show."""
     input_name = input_specs(model)[0].name
     names = [str(v.name) for node in model.graph for v in node.outputs if v.dtype == ir.DataType.FLOAT and v.name]
-    feeds = ({input_name: frame} for frame in frames.inputs(_FP32_FRAMES))
+    feeds = ({input_name: frame} for frame in frames.inputs(FP32_FRAMES))
     ranges = collect_ranges(model, [input_name, *names], feeds, QuantizePart(observer="minmax"))
     return {name for name, seen in ranges.items() if seen.peak > FP16_MAX / _FP16_MARGIN}
 
 
-def onnx_output(payload: Path, parity: Parity, detail: dict[str, Any]) -> StageOutput:
+def onnx_output(payload: Path, parity: Parity | None, detail: dict[str, Any]) -> StageOutput:
     """What a stage says about the ONNX file that it made."""
     model = load_model(payload)
     run_passes(model, (infer_shapes,))

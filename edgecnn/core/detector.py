@@ -19,11 +19,15 @@ _YOLOV5_ANCHORS = 3
 _KNOWN = (
     "known are: YOLOX (1, cells, 5 + classes); YOLOv5 and v7 (1, 3 * cells, 5 + classes); YOLOv8 to v11 "
     "(1, 4 + classes, cells); with NMS in the graph, as YOLOv10's (1, boxes, 6); FastestDet "
-    "(1, 5 + classes, height / 16, width / 16); boxes (1, N, 4) with scores (1, N, classes). "
+    "(1, 5 + classes, height / 16, width / 16); boxes (1, N, 4) with scores (1, N, classes); the four outputs of "
+    "EfficientNMS_TRT. "
     "State the layout in the recipe, or export the model with one of these outputs and fixed sizes"
 )
 
-Kind = Literal["yolox", "yolov5", "yolov8", "end_to_end", "fastestdet", "boxes_scores"]
+Kind = Literal["yolox", "yolov5", "yolov8", "end_to_end", "fastestdet", "boxes_scores", "suppressed"]
+Nms = Literal["none", "onnx", "efficient_nms_trt"]
+# Outputs of TensorRT's plugin EfficientNMS_TRT, whose names DeepStream and others know.
+SUPPRESSED_OUTPUTS = ("num_detections", "detection_boxes", "detection_scores", "detection_classes")
 
 
 class Layout(BaseModel):
@@ -40,6 +44,8 @@ class Layout(BaseModel):
                                      part of the picture; classes. The score is objectness^0.6 * class^0.4
     boxes_     (1, N, 4), (1, N, C)  boxes as ``box_format`` and ``box_unit`` say; classes, with one for the background
     scores                           where ``background`` names its column
+    suppressed (1, 1), (1, K, 4),    ``SUPPRESSED_OUTPUTS``: how many boxes there are, best first; corners in pixels;
+               (1, K), (1, K)        scores; classes; no NMS is wanted
     ========== ===================== =====================================================================
     """
 
@@ -58,6 +64,11 @@ class Layout(BaseModel):
     background: Literal["first", "last"] | None = Field(
         default=None, description="which column of the scores is no class but the background, for kind: boxes_scores"
     )
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the boxes that overlap better ones are gone already."""
+        return self.kind in ("end_to_end", "suppressed")
 
 
 @dataclass(frozen=True)
@@ -132,6 +143,8 @@ def detect_layout(
 def _recognize(outputs: Sequence[TensorSpec], input_hw: tuple[int, int], classes: int | None) -> Layout | None:
     shapes = {spec.name: spec.shape[1:] for spec in outputs if all(isinstance(size, int) for size in spec.shape[1:])}
     sizes = {name: tuple(int(size) for size in shape) for name, shape in shapes.items()}
+    if set(sizes) == set(SUPPRESSED_OUTPUTS):
+        return Layout(kind="suppressed", boxes="detection_boxes", classes=classes)
     if len(outputs) == 1 and len(sizes) == 1:
         name, shape = next(iter(sizes.items()))
         return _single(name, shape, input_hw, classes)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from edgecnn.core.detector import Kind
+from edgecnn.core.detector import Kind, Nms
 from edgecnn.core.preprocess import Preprocess
 
 Precision = Literal["fp32", "fp16", "int8", "auto"]
@@ -90,6 +90,11 @@ class DetectionPart(_Part):
     )
     max_detections: int = Field(default=100, gt=0, description="boxes kept of one frame, at most")
     class_agnostic: bool = Field(default=False, description="whether a box also drops those of other classes")
+    nms: Nms = Field(
+        default="none",
+        description="where overlapping boxes are dropped: none: after the network; onnx: in it, by NonMaxSuppression "
+        "(TensorRT 8.5 or later, ONNX Runtime); efficient_nms_trt: in it, by a plugin that only TensorRT runs",
+    )
     layout: LayoutPart = LayoutPart()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,6 @@ from edgecnn.errors import InputError
 from edgecnn.graph.added import AddedNodes, names_with_prefix
 from edgecnn.graph.decoding_nodes import decoding_nodes
 from edgecnn.graph.model import PassResult
-from edgecnn.graph.nms import add_efficient_nms, add_onnx_nms
 from edgecnn.graph.opset import LOWEST
 
 _PREFIX = "detections."
@@ -25,7 +23,6 @@ _OBJECTNESS_POWER, _CLASS_POWER = 0.6, 0.4
 _LARGEST_EXPONENT = 20.0
 
 Array = npt.NDArray[np.float64]
-Nms = Literal["none", "onnx", "efficient_nms_trt"]
 
 
 @dataclass(frozen=True)
@@ -40,15 +37,14 @@ class DetectionResult(PassResult):
 
 
 DECODED = Layout(kind="boxes_scores", boxes="boxes", scores="scores", box_format="xyxy", box_unit="pixels")
-"""What the outputs mean afterwards, without NMS."""
+"""What the outputs mean afterwards."""
 
 
-def decode_outputs(model: ir.Model, detector: Detector, nms: Nms = "none") -> DetectionResult:
+def decode_outputs(model: ir.Model, detector: Detector) -> DetectionResult:
     """Replace the outputs by decoded ones.
 
     They are what ``edgecnn.vision.decode_detections`` computes outside: ``boxes`` FP32 (1, N, 4), corners in pixels of
-    the network's input, and ``scores`` FP32 (1, N, classes), objectness included and the background left out. With NMS
-    they are four instead, under the names that TensorRT's plugin and DeepStream use, see ``edgecnn.graph.nms``.
+    the network's input, and ``scores`` FP32 (1, N, classes), objectness included and the background left out.
 
     Everything from the last layers with weights to the outputs must stay in FP32: beyond 256 FP16 tells only quarters
     of a pixel apart, beyond 512 halves, and the size of a box is an exponential that overflows it. (Corners of
@@ -56,19 +52,18 @@ def decode_outputs(model: ir.Model, detector: Detector, nms: Nms = "none") -> De
     They are a few operations for each of some thousand boxes, so FP32 costs nothing to speak of. Their names, of those
     found in the graph and of those added, are in the result.
 
-    A graph whose outputs are final (kind ``end_to_end``), or decoded before, stays as it is.
+    A graph whose outputs are final (NMS is in it), or decoded before, stays as it is.
 
     Args:
         model: FP32, opset 13 or later, with the batch size fixed to 1; changed in place.
-        detector: The layout of the outputs, the input's size, and what NMS shall keep.
-        nms: none; ONNX's NonMaxSuppression; or the plugin EfficientNMS_TRT, which only full TensorRT runs.
+        detector: The layout of the outputs, and the input's size.
 
     Raises:
         InputError: The outputs have not the shapes that the layout says, or the opset is too old.
     """
     layout = detector.layout
     done = names_with_prefix(model, _PREFIX)
-    if done or layout.kind == "end_to_end":
+    if done or layout.is_final:
         reason = "decoded before" if done else "end to end already"
         return DetectionResult(modified=False, counts={reason: 1}, keep_fp32=decoding_nodes(model))
     if (opset := model.opset_imports.get("", 0)) < LOWEST:
@@ -90,14 +85,7 @@ def decode_outputs(model: ir.Model, detector: Detector, nms: Nms = "none") -> De
     added = AddedNodes(model.graph, _PREFIX)
     counts = _counts(layout, raw)
     boxes, scores = _decoded(added, layout, raw, counts[1], detector.preprocess.size_hw)
-    if nms == "none":
-        found = {"boxes": boxes, "scores": scores}
-    elif nms == "onnx":
-        found = add_onnx_nms(added, boxes, scores, counts, detector)
-    else:
-        found = add_efficient_nms(added, boxes, scores, counts, detector)
-        model.opset_imports["TRT"] = 1
-    for name, value in found.items():
+    for name, value in (("boxes", boxes), ("scores", scores)):
         value.name = name
         model.graph.outputs.append(value)
     model.graph.extend(added.nodes)

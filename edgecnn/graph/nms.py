@@ -14,14 +14,60 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+import onnx_ir.passes.common as common
 
-from edgecnn.core.detector import Detector
+from edgecnn.core.detector import SUPPRESSED_OUTPUTS, Detector, Layout, Nms
+from edgecnn.errors import InputError
 from edgecnn.graph.added import AddedNodes
+from edgecnn.graph.model import PassResult
 
+_PREFIX = "nms."
 Outputs = dict[str, ir.Value]
 
+SUPPRESSED = Layout(kind="suppressed", boxes="detection_boxes")
+"""What the outputs mean afterwards."""
 
-def add_onnx_nms(
+
+def add_nms(model: ir.Model, detector: Detector, nms: Nms) -> PassResult:
+    """Let a network whose outputs are decoded drop the boxes that overlap better ones, and those below the threshold.
+
+    A graph that has these outputs already stays as it is.
+
+    Args:
+        model: With the outputs of ``decode_outputs``; changed in place.
+        detector: What to keep.
+        nms: ONNX's NonMaxSuppression; or the plugin EfficientNMS_TRT, which only full TensorRT runs.
+
+    Raises:
+        InputError: The outputs are others.
+    """
+    outputs = {str(value.name): value for value in model.graph.outputs}
+    if nms == "none" or set(outputs) == set(SUPPRESSED_OUTPUTS):
+        return PassResult(modified=False)
+    boxes, scores = outputs.get("boxes"), outputs.get("scores")
+    shape = None if scores is None or scores.shape is None else list(scores.shape)
+    if boxes is None or scores is None or shape is None or not all(isinstance(size, int) for size in shape):
+        raise InputError(
+            f"NMS in the graph: decoded outputs boxes and scores of fixed sizes are wanted, found {', '.join(outputs)}",
+            "set detection.nms to none",
+        )
+    added = AddedNodes(model.graph, _PREFIX)
+    counts = (int(str(shape[1])), int(str(shape[2])))
+    model.graph.outputs.clear()
+    if nms == "onnx":
+        found = _add_onnx_nms(added, boxes, scores, counts, detector)
+    else:
+        found = _add_efficient_nms(added, boxes, scores, counts, detector)
+        model.opset_imports["TRT"] = 1
+    for name, value in found.items():
+        value.name = name
+        model.graph.outputs.append(value)
+    model.graph.extend(added.nodes)
+    common.ShapeInferencePass()(model)
+    return PassResult(modified=True, counts={"nodes for NMS": len(added.nodes)})
+
+
+def _add_onnx_nms(
     added: AddedNodes, boxes: ir.Value, scores: ir.Value, shape: tuple[int, int], detector: Detector
 ) -> Outputs:
     """ONNX's NonMaxSuppression, and what makes fixed sizes of its list of varying length.
@@ -78,7 +124,7 @@ def add_onnx_nms(
     }
 
 
-def add_efficient_nms(
+def _add_efficient_nms(
     added: AddedNodes, boxes: ir.Value, scores: ir.Value, shape: tuple[int, int], detector: Detector
 ) -> Outputs:
     """TensorRT's plugin EfficientNMS_TRT, version 1: not in TensorRT-RTX or ONNX Runtime, deprecated since 10.12.

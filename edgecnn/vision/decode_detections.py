@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.core.detector import Detector, Layout
+from edgecnn.core.detector import SUPPRESSED_OUTPUTS, Detector, Layout
 from edgecnn.core.frame import Detections
 from edgecnn.errors import GateMissed, InputError
 from edgecnn.vision.boxes import clip_boxes, non_maximum_suppression, xyxy_from_cxcywh
@@ -38,7 +38,7 @@ def decode_detections(outputs: Mapping[str, Array], detector: Detector, frame_hw
         InputError: The network names a class that has no label.
     """
     boxes, scores, classes = candidates(outputs, detector.layout, detector.preprocess.size_hw, detector.score_threshold)
-    if detector.layout.kind == "end_to_end":
+    if detector.layout.is_final:
         kept = np.argsort(-scores, kind="stable")[: detector.max_detections]
     else:
         kept = non_maximum_suppression(
@@ -82,7 +82,7 @@ def candidates(
         GateMissed: The outputs hold NaN or infinite scores.
     """
     raw, class_scores, objectness = _parts(outputs, layout)
-    if layout.kind == "end_to_end":
+    if layout.is_final:
         assert objectness is not None
         kept = np.flatnonzero(_finite(objectness) >= max(threshold, np.finfo(np.float32).tiny))
         return raw[kept], objectness[kept], class_scores[kept, 0].astype(np.int64)
@@ -125,6 +125,10 @@ def _parts(outputs: Mapping[str, Array], layout: Layout) -> tuple[Array, Array, 
         case "boxes_scores":
             assert layout.scores is not None  # detect_layout saw to it
             return first, outputs[layout.scores][0].astype(np.float32, copy=False), None
+        case "suppressed":
+            count, _, scores, classes = (outputs[name][0] for name in SUPPRESSED_OUTPUTS)
+            found = slice(int(count[0]))
+            return first[found], classes[found, None], scores[found]
 
 
 def _boxes(raw: Array, kept: Array, outputs: Mapping[str, Array], layout: Layout, input_hw: tuple[int, int]) -> Array:
@@ -205,7 +209,7 @@ def settle_layout(
         stated: Fields that the user stated, which stay as they are.
     """
     parts = [_parts(sample, layout) for sample in samples]
-    if layout.kind == "end_to_end" or not parts:
+    if layout.is_final or not parts:
         return layout
     boxes = np.concatenate([part[0] for part in parts])
     scores = np.concatenate([part[1] for part in parts])

@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgecnn.build.suppression import suppressed
 from edgecnn.core.detector import Detector, Layout, detect_layout
 from edgecnn.core.frame import Detections
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.graph.detection_outputs import DECODED, decode_outputs
 from edgecnn.graph.model import input_specs, load_model, output_specs
+from edgecnn.graph.nms import add_nms
 from edgecnn.graph.opset import raise_opset
 from edgecnn.graph.prepare import PREPARATION, run_passes
 from edgecnn.vision.decode_detections import decode_detections, settle_layout
@@ -150,7 +152,8 @@ def test_onnx_nms_keeps_what_torchvisions_keeps(
     }
     model = raw_model(graph_of, raw)
 
-    decode_outputs(model, make_detector(DECODED, **limits), "onnx")
+    decode_outputs(model, make_detector(DECODED))
+    add_nms(model, make_detector(DECODED, **limits), "onnx")
 
     found = outputs_of(model, **fed(raw))
     best, number = torch.from_numpy(scores[0]).max(dim=1)
@@ -166,6 +169,14 @@ def test_onnx_nms_keeps_what_torchvisions_keeps(
     np.testing.assert_array_equal(found["detection_classes"][0, :count], number[expected])
     for name in ("detection_boxes", "detection_scores", "detection_classes"):
         assert not found[name][0, count:].any()
+    outside = suppressed(lambda _: raw, make_detector(DECODED, **limits))
+    for name, array in outside(boxes).items():
+        np.testing.assert_array_equal(found[name], array, strict=True)
+    layout = Layout(kind="suppressed", boxes="detection_boxes")
+    assert_same(
+        decode_detections(found, make_detector(layout, **limits), SIZE_HW),
+        decode_detections(raw, make_detector(DECODED, **limits), SIZE_HW),
+    )
 
 
 def test_a_score_at_the_threshold_is_kept(graph_of: GraphOf, outputs_of: OutputsOf) -> None:
@@ -174,7 +185,8 @@ def test_a_score_at_the_threshold_is_kept(graph_of: GraphOf, outputs_of: Outputs
         "scores": np.array([[[0.3], [0.29999998]]], np.float32),
     }
     model = raw_model(graph_of, raw)
-    decode_outputs(model, make_detector(DECODED, score_threshold=0.3), "onnx")
+    decode_outputs(model, make_detector(DECODED))
+    add_nms(model, make_detector(DECODED, score_threshold=0.3), "onnx")
     assert outputs_of(model, **fed(raw))["detection_scores"].tolist() == [[np.float32(0.3), 0]]
 
 
@@ -209,14 +221,14 @@ def test_known_detectors_find_the_same_in_pictures(outputs_of: OutputsOf, name: 
     expected = [decode_detections(raw, outside, frame.shape[:2]) for raw, frame in zip(raws, frames, strict=True)]
     assert sum(map(len, expected)) > 5
 
-    decoded, suppressed = ir.from_proto(ir.to_proto(model)), model
-    decode_outputs(decoded, outside)
-    decode_outputs(suppressed, outside, "onnx")
+    decode_outputs(model, outside)
+    decoded, with_nms = ir.from_proto(ir.to_proto(model)), model
+    add_nms(with_nms, outside, "onnx")
 
     inside = Detector(spec, labels, DECODED, score_threshold=0.25)
     for feed, frame, wanted in zip(feeds, frames, expected, strict=True):
         assert_same(decode_detections(outputs_of(decoded, **feed), inside, frame.shape[:2]), wanted)
-        found = outputs_of(suppressed, **feed)
+        found = outputs_of(with_nms, **feed)
         # What lies in the padding only is dropped outside, so there may be more here.
         count = int(found["num_detections"][0, 0])
         pairs = zip(found["detection_scores"][0, :count], found["detection_classes"][0, :count], strict=True)

@@ -154,6 +154,14 @@ def test_a_plan_for_another_gpu() -> None:
     assert (module.config.num_compute_capabilities, module.config.capability) == (1, ("8.6", 0))
 
 
+def test_plugins_are_made_known_where_there_are_some() -> None:
+    module = compiler(parses=True, plan=b"plan")
+    known: list[str] = []
+    module.init_libnvinfer_plugins = lambda logger, namespace: known.append(namespace)
+    build_plan(module, Path("m.onnx"))
+    assert known == [""]
+
+
 def test_warnings_and_errors_are_told_and_the_last_error_is_the_reason() -> None:
     told: list[str] = []
     says = ((1, "first"), (3, "chatter"), (1, "no tactic"), (2, "slow"))

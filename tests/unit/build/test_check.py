@@ -59,6 +59,13 @@ def test_the_parser_s_complaint_names_the_node_and_a_remedy(model: Path, monkeyp
     assert "biases in float" in refusal.remedy
 
 
+def test_a_plugin_that_rtx_has_not_is_no_refusal(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    complaint = ("nms", "EfficientNMS_TRT", "Plugin not found, are the plugin name, version, and namespace correct?")
+    verdict = verdict_for(model, Preflight("rtx", None, (complaint,), ""), monkeypatch)
+    assert verdict.accepted
+    assert "compiler/known-difference" in {found.rule for found in verdict.findings}
+
+
 def test_an_open_batch_is_checked_as_one(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,12 +16,13 @@ import onnx
 
 from edgecnn.build.convert import convert
 from edgecnn.build.store import Store
-from edgecnn.core.detector import Detector
+from edgecnn.core.detector import SUPPRESSED_OUTPUTS, Detector
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Silent
-from edgecnn.core.recipe import Recipe
+from edgecnn.core.recipe import ModelPart, Recipe
 from edgecnn.deploy.bundle import load_bundle
 from edgecnn.errors import InputError
+from edgecnn.vision.decode_detections import decode_detections
 
 SPEC = Preprocess(size_hw=(32, 32), mean=(0, 0, 0), std=(1, 1, 1))
 # Boxes (1, 16, 4) relative to the input, and logits of two classes.
@@ -124,3 +126,100 @@ def test_final_boxes_stay_as_they_are(end_to_end: Path, pictures: Path, tmp_path
     assert isinstance(usage, Detector)
     assert usage.layout.kind == "end_to_end"
     assert conversion.stages[-1].accuracy is not None
+
+
+def two_heads(
+    tmp_path: Path, pictures: Path, nms: str, precision: str = "fp16", device: str = "orin-nano-8gb"
+) -> Recipe:
+    (tmp_path / "two_heads_network.py").write_text(CODE)
+    return Recipe.model_validate(
+        {
+            "name": "two-heads",
+            "task": "detection",
+            "model": {"source": f"{tmp_path}/two_heads_network:Network", "weights": "random"},
+            "preprocess": SPEC,
+            "labels": ["cat", "dog"],
+            "data": {"calibration": str(pictures)},
+            "quantize": {"precision": precision},
+            "gates": {"min_agreement": 0},
+            "detection": {"nms": nms, "max_detections": 5, "iou_threshold": 0.3},
+            "target": {"device": device},
+        }
+    )
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_nms_in_the_graph_keeps_what_nms_outside_does(pictures: Path, tmp_path: Path, precision: str) -> None:
+    plain, with_nms = (
+        convert(two_heads(tmp_path, pictures, nms, precision), tmp_path / nms, Store(tmp_path / "store"), Silent())
+        for nms in ("none", "onnx")
+    )
+
+    assert [stage.artifact.manifest.stage for stage in with_nms.stages][-1] == "nms"
+    before_nms = [stage.artifact.sha256 for stage in with_nms.stages[:-1]]
+    assert before_nms == [stage.artifact.sha256 for stage in plain.stages]
+    parity = with_nms.stages[-1].artifact.manifest.parity
+    assert parity is not None
+    assert parity.snr_db > 80
+    bundle = load_bundle(tmp_path / "onnx")
+    assert [spec.name for spec in bundle.manifest.outputs] == list(SUPPRESSED_OUTPUTS)
+    usage, before = bundle.manifest.usage, plain.bundle.manifest.usage
+    assert isinstance(usage, Detector)
+    assert isinstance(before, Detector)
+    assert usage == replace(before, layout=usage.layout)
+    found = [decode_detections(outputs, usage, (32, 32)) for outputs in bundle.golden_outputs()]
+    expected = [
+        decode_detections(outputs, before, (32, 32)) for outputs in load_bundle(tmp_path / "none").golden_outputs()
+    ]
+    assert sum(map(len, found)) > 0
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours.classes, theirs.classes)
+        np.testing.assert_allclose(ours.boxes_xyxy, theirs.boxes_xyxy, atol=1e-4)
+    verdict = bundle.manifest.verdict
+    if verdict is not None:
+        assert verdict.accepted
+        assert verdict.findings[-1].rule == "compiler/known-difference"
+
+
+def test_a_plugin_that_nothing_here_runs(pictures: Path, tmp_path: Path) -> None:
+    conversion = convert(
+        two_heads(tmp_path, pictures, "efficient_nms_trt"), tmp_path / "bundle", Store(tmp_path / "store"), Silent()
+    )
+
+    last = conversion.stages[-1]
+    assert (last.artifact.manifest.stage, last.artifact.manifest.parity, last.p50_ms) == ("nms", None, None)
+    model = onnx.load(str(tmp_path / "bundle" / "model.onnx"))
+    (node,) = (node for node in model.graph.node if node.domain == "TRT")
+    usage = conversion.bundle.manifest.usage
+    assert isinstance(usage, Detector)
+    limits = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    assert limits["score_threshold"] == pytest.approx(usage.score_threshold)
+    assert limits["max_output_boxes"] == 5
+    assert any("runs in TensorRT alone" in note for note in conversion.bundle.manifest.notes)
+    for outputs in load_bundle(tmp_path / "bundle").golden_outputs():
+        assert {name: array.shape for name, array in outputs.items()} == {
+            name: spec.shape for name, spec in zip(SUPPRESSED_OUTPUTS, conversion.bundle.manifest.outputs, strict=True)
+        }
+        assert len(decode_detections(outputs, usage, (32, 32))) == outputs["num_detections"][0, 0]
+
+
+@pytest.mark.parametrize(
+    ("nms", "device", "reason"),
+    [
+        ("onnx", "nano-4gb", "the newest TensorRT of .* is 8.2.1, and 8.5 is wanted"),
+        ("efficient_nms_trt", "onnxruntime-x86", "a plugin of TensorRT"),
+    ],
+)
+def test_nms_that_the_target_has_not_is_refused(
+    pictures: Path, tmp_path: Path, nms: str, device: str, reason: str
+) -> None:
+    recipe = two_heads(tmp_path, pictures, nms, "fp32", device)
+    with pytest.raises(InputError, match=reason):
+        convert(recipe, tmp_path / "bundle", Store(tmp_path / "store"), Silent())
+
+
+def test_nms_where_it_is_already_is_refused(end_to_end: Path, pictures: Path, tmp_path: Path) -> None:
+    recipe = two_heads(tmp_path, pictures, "onnx", "fp32")
+    recipe = recipe.model_copy(update={"model": ModelPart(source=str(end_to_end))})
+    with pytest.raises(InputError, match="drops overlapping boxes itself"):
+        convert(recipe, tmp_path / "bundle", Store(tmp_path / "store"), Silent())

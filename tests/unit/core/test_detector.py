@@ -55,6 +55,17 @@ def test_boxes_and_scores_in_any_order(order: int) -> None:
     assert found == Layout(kind="boxes_scores", boxes="boxes", scores="scores", classes=2)
 
 
+def test_the_four_outputs_of_nms() -> None:
+    outputs = specs(
+        num_detections=(1, 1), detection_boxes=(1, 100, 4), detection_scores=(1, 100), detection_classes=(1, 100)
+    )
+
+    found = detect_layout(outputs, (640, 640), classes=7)
+
+    assert found == Layout(kind="suppressed", boxes="detection_boxes", classes=7)
+    assert found.is_final
+
+
 def test_four_classes_are_told_from_boxes_by_name() -> None:
     found = detect_layout(specs(pred_logits=(1, 300, 4), pred_boxes=(1, 300, 4)), (640, 640))
 

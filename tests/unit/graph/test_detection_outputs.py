@@ -18,6 +18,7 @@ from edgecnn.errors import InputError
 from edgecnn.graph.cast_fp16 import cast_to_fp16
 from edgecnn.graph.decoding_nodes import decoding_nodes
 from edgecnn.graph.detection_outputs import DECODED, decode_outputs
+from edgecnn.graph.nms import add_nms
 
 GraphOf = Callable[..., Any]
 OutputsOf = Callable[..., dict[str, np.ndarray]]
@@ -69,10 +70,13 @@ def test_boxes_that_are_final_only_change_their_names(graph_of: GraphOf, outputs
 @pytest.mark.parametrize("nms", ["none", "onnx", "efficient_nms_trt"])
 def test_a_second_time_changes_nothing(graph_of: GraphOf, nms: Any) -> None:
     model = raw_model(graph_of, 1, 10, 7)
-    first = decode_outputs(model, detector(strides=(16, 32)), nms)
+    first = decode_outputs(model, detector(strides=(16, 32)))
+    assert add_nms(model, detector(), nms).modified == (nms != "none")
     once = ir.to_proto(model).SerializeToString(deterministic=True)
-    again = decode_outputs(model, detector(strides=(16, 32)), nms)
-    assert (again.modified, again.counts, again.keep_fp32) == (False, {"decoded before": 1}, first.keep_fp32)
+    assert not add_nms(model, detector(), nms).modified
+    again = decode_outputs(model, detector(strides=(16, 32)))
+    assert (again.modified, again.counts) == (False, {"decoded before": 1})
+    assert set(first.keep_fp32) <= set(again.keep_fp32)
     assert ir.to_proto(model).SerializeToString(deterministic=True) == once
 
 
@@ -85,7 +89,8 @@ def test_what_comes_with_nms_stays(graph_of: GraphOf) -> None:
 @pytest.mark.parametrize("nms", ["onnx", "efficient_nms_trt"])
 def test_nms_gives_four_outputs_of_fixed_sizes(graph_of: GraphOf, nms: Any) -> None:
     model = raw_model(graph_of, 1, 10, 7)
-    decode_outputs(model, detector(strides=(16, 32), max_detections=6), nms)
+    decode_outputs(model, detector(strides=(16, 32)))
+    add_nms(model, detector(max_detections=6), nms)
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
     assert [(value.name, value.dtype, list(value.shape)) for value in model.graph.outputs] == [
         ("num_detections", ir.DataType.INT32, [1, 1]),
@@ -98,7 +103,8 @@ def test_nms_gives_four_outputs_of_fixed_sizes(graph_of: GraphOf, nms: Any) -> N
 def test_the_plugin_gets_its_parameters(graph_of: GraphOf) -> None:
     model = raw_model(graph_of, 1, 10, 7)
     limits = {"score_threshold": 0.25, "iou_threshold": 0.45, "max_detections": 300, "class_agnostic": True}
-    decode_outputs(model, detector(strides=(16, 32), **limits), "efficient_nms_trt")
+    decode_outputs(model, detector(strides=(16, 32)))
+    add_nms(model, detector(**limits), "efficient_nms_trt")
     node = list(model.graph)[-1]
     assert (node.domain, node.op_type, model.opset_imports["TRT"]) == ("TRT", "EfficientNMS_TRT", 1)
     assert [list(value.shape) for value in node.inputs] == [[1, 10, 4], [1, 10, 2]]
@@ -113,6 +119,11 @@ def test_the_plugin_gets_its_parameters(graph_of: GraphOf) -> None:
         "box_coding": 0,
         "class_agnostic": 1,
     }
+
+
+def test_nms_wants_decoded_outputs(graph_of: GraphOf) -> None:
+    with pytest.raises(InputError, match="boxes and scores of fixed sizes are wanted, found out"):
+        add_nms(raw_model(graph_of, 1, 10, 7), detector(), "onnx")
 
 
 HEAD = """net (float[1, 3, 4, 8] x) => (float[1, 6, 32] out) {
@@ -206,11 +217,12 @@ def test_nvidias_compiler_takes_decoded_outputs(graph_of: GraphOf, tmp_path: Pat
 )
 def test_nvidias_parser_takes_onnx_nms_for_which_rtx_has_no_kernel(graph_of: GraphOf, tmp_path: Path) -> None:
     model = head_model(graph_of)
-    decode_outputs(model, detector(kind="yolov8"), "onnx")
+    decode_outputs(model, detector(kind="yolov8"))
+    add_nms(model, detector(), "onnx")
     onnx.save(ir.to_proto(model), tmp_path / "model.onnx")
     found = run_preflight(tmp_path / "model.onnx", "8.7")
     assert found.parse_errors == ()
-    assert "detections.selected" in found.compile_error
+    assert "nms.selected" in found.compile_error
 
 
 def test_the_layout_afterwards_is_stated() -> None:

@@ -11,7 +11,7 @@ import pytest
 from edgecnn.core.detector import Detector, Kind, Layout
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.errors import GateMissed, InputError
-from edgecnn.vision.decode_detections import decode_detections, settle_layout
+from edgecnn.vision.decode_detections import candidates, decode_detections, settle_layout
 
 INPUT_HW = (96, 128)
 CELLS = sum((96 // stride) * (128 // stride) for stride in (8, 16, 32))
@@ -289,3 +289,22 @@ def test_what_the_user_stated_is_not_settled() -> None:
     found = settle_layout(layout, [boxes_scores()], INPUT_HW, stated=("box_unit",))
 
     assert (found.box_unit, found.background) == ("pixels", "first")
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_boxes_that_nms_in_the_network_kept(count: int) -> None:
+    """What stands behind the last is not looked at, whatever it is."""
+    outputs = {
+        "num_detections": np.int32([[count]]),
+        "detection_boxes": np.float32([[[0, 0, 4, 4], [1, 1, 5, 5], [2, 2, 6, 6]]]),
+        "detection_scores": np.float32([[0.9, 0.8, np.nan]]),
+        "detection_classes": np.int32([[1, 0, 99]]),
+    }
+    layout = Layout(kind="suppressed", boxes="detection_boxes")
+
+    boxes, scores, classes = candidates(outputs, layout, (32, 32), 0.3)
+
+    np.testing.assert_array_equal(boxes, outputs["detection_boxes"][0, :count])
+    np.testing.assert_array_equal(scores, np.float32([0.9, 0.8])[:count])
+    assert classes.tolist() == [1, 0][:count]
+    assert settle_layout(layout, [outputs], (32, 32)) == layout
