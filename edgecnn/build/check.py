@@ -52,7 +52,8 @@ def check_model(model: Path, device: DeviceProfile) -> Verdict:
         return _loaded(model, device)
     operators = [(node.name or node.op_type, node.op_type) for node in loaded.graph]
     run_passes(loaded, (infer_shapes,))
-    rules = [*_board_rules(operators, device), *validate(loaded, device.newest.tensorrt)]
+    # Where there is no INT8 at all, its rules are no help.
+    rules = _board_rules(operators, device) or list(validate(loaded, device.newest.tensorrt))
     if freeze_batch(loaded).modified:
         message = "the size of the batch is open, and one frame at a time was checked"
         rules.append(_info("model/open-batch", message, "edgecnn convert fixes the batch to 1"))

@@ -12,6 +12,7 @@ import pytest
 
 from edgecnn.backends.ort import OrtSession
 from edgecnn.backends.preflight import preflight_is_installed
+from edgecnn.build.frames import ort_network
 from edgecnn.deploy.bundle import load_bundle
 from edgecnn.profiling.records import Profile
 from edgecnn.vision.preprocess import preprocess
@@ -78,13 +79,16 @@ def test_the_bundle_is_whole(digits: Path) -> None:
 
 def test_golden_frames_give_the_golden_outputs(digits: Path) -> None:
     bundle = load_bundle(digits)
-    session = OrtSession(bundle.model, optimize=False)  # as a graph with Q/DQ is judged
+    network = ort_network(bundle.model)  # with the roundings to FP16 that ONNX Runtime leaves out
+    session = OrtSession(bundle.model, optimize=False)
     frames, outputs = bundle.golden_frames(), bundle.golden_outputs()
     assert len(frames) == len(outputs) == 4
     for frame, expected in zip(frames, outputs, strict=True):
-        found = session.run({"input": preprocess(frame, bundle.manifest.preprocess)})
+        picture = preprocess(frame, bundle.manifest.preprocess)
         # One machine, one library, one graph: what differs at most is the order of sums over threads.
-        np.testing.assert_allclose(found["output"], expected["output"], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(network(picture)["output"], expected["output"], rtol=1e-4, atol=1e-4)
+        # Outputs up to some 20, each of five layers rounded to FP16's 2**-11 or not, and a few INT8 steps moved by it.
+        np.testing.assert_allclose(session.run({"input": picture})["output"], expected["output"], atol=0.2)
 
 
 def test_a_second_conversion_takes_every_stage_from_the_store(edgecnn: Run, digits: Path, cache: Path) -> None:

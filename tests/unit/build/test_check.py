@@ -101,3 +101,5 @@ def test_rules_of_int8_come_with_their_remedies(tmp_path: Path, monkeypatch: pyt
         ("quantization/zero-point", "error", "from"),
         ("quantization/half", "info", "layer"),
     ]
+    without = verdict_for(tmp_path / "int8.onnx", Preflight("rtx", 1000, (), ""), monkeypatch, "nano-4gb")
+    assert [found.rule for found in without.findings] == ["board/int8"]
