@@ -37,7 +37,10 @@ def to_precision(work: Work, folded: StageResult) -> tuple[StageResult | None, L
     if wanted == "fp32":
         return None, "fp32"
     work.progress.note("cast to FP16")
-    return _kept(work, stages.cast(folded.artifact, work.frames, work.store), folded), "fp16"
+    result = _kept(work, stages.cast(folded.artifact, work.frames, work.store), folded)
+    if noisy := result.artifact.manifest.detail["in FP32 for accuracy"]:
+        work.notes.append(f"{len(noisy)} nodes are left in FP32: in FP16 they disturb the output most")
+    return result, "fp16"
 
 
 def _to_int8(work: Work, folded: StageResult, *, search: bool) -> StageResult:

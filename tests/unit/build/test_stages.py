@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("onnx", reason="onnx is not installed: pip install 'edgecnn[convert]'")
@@ -14,6 +17,8 @@ from edgecnn.build.frames import Frames
 from edgecnn.build.store import Store
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.recipe import ModelPart, Recipe
+from edgecnn.evaluate.parity import FP16_BAR_DB
+from edgecnn.graph.model import save_model
 
 SPEC = Preprocess(size_hw=(8, 8))
 CODE = """from torch import nn
@@ -56,3 +61,35 @@ def test_what_is_kept_of_an_export_depends_on_the_code(recipe: Recipe, tmp_path:
     changed = stages.export(recipe, None, frames, store)
 
     assert first.path == again.path != changed.path
+
+
+@pytest.mark.parametrize("offset", [1000.0, 0.5])
+def test_what_fp16_would_spoil_stays_in_fp32(offset: float, graph_of: Callable[..., Any], tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    weights = {name: generator.standard_normal((3, 3, 1, 1)).astype(np.float32) for name in ("v", "w")}
+    model = graph_of(
+        """
+        net (float[1, 3, 8, 8] x) => (float[1, 3] y) {
+            a = Conv(x, v)
+            t = Add(a, offset)
+            u = Sub(t, offset)
+            b = Conv(u, w)
+            r = Relu(b)
+            m = GlobalAveragePool(r)
+            y = Flatten(m)
+        }
+        """,
+        **weights,
+        offset=np.float32(offset),
+    )
+    save_model(model, tmp_path / "source.onnx")
+    frames, store = Frames((), SPEC, ""), Store(tmp_path / "store")
+
+    cast = stages.cast(stages.fold(tmp_path / "source.onnx", frames, store), frames, store)
+
+    parity = cast.manifest.parity
+    assert parity is not None
+    assert parity.snr_db >= FP16_BAR_DB
+    # 1000 and a little more: of that FP16 has steps of half.
+    assert cast.manifest.detail["in FP32 for accuracy"] == (["t", "u"] if offset == 1000 else [])
+    assert cast.manifest.detail["in FP16"] == (5 if offset == 1000 else 7)
