@@ -41,8 +41,13 @@ def parity_text(manifest: Manifest) -> str:
 
 
 def _detail(manifest: Manifest) -> str:
-    counts = [(name, value) for name, value in manifest.detail.items() if name not in ("parameters",)]
-    return ", ".join(f"{name} {value}" for name, value in counts)
+    """What a stage counted; of lists of names only how long they are."""
+    counts = {
+        name: len(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownArgumentType]
+        for name, value in manifest.detail.items()
+        if name != "parameters" and value != []
+    }
+    return ", ".join(f"{name} {value}" for name, value in counts.items())
 
 
 def conversion_page(manifest: BundleManifest, results: Sequence[StageResult]) -> ConversionPage:
