@@ -86,7 +86,8 @@ def fill(module: nn.Module, state: Mapping[str, torch.Tensor], named: str, netwo
             f"weights {named}: not those of {network}; {len(missing) + len(unexpected)} tensors differ, first {first}",
             "check the network's name, num_classes, batch_norm and arguments",
         )
-    module.load_state_dict({name: found[name] for name in own})
+    own.update({name: found[name] for name in own})
+    module.load_state_dict(own)  # with the versions that it carries of its own, which torchvision's MNASNet asks for
 
 
 def _without_prefixes(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> State:

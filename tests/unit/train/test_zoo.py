@@ -88,6 +88,18 @@ def test_checkpoints_from_before_batch_norm_counted_its_batches_are_read(tmp_pat
     assert_equal(load(tmp_path / "w.pth"), expected)
 
 
+def test_networks_that_ask_for_the_version_of_their_weights_are_filled(tmp_path: Path) -> None:
+    part = ModelPart(source="torchvision:mnasnet0_5", weights=str(tmp_path / "weights.pth"))
+    torch.manual_seed(0)
+    saved = build_module(part).state_dict()
+    torch.save(saved, tmp_path / "weights.pth")
+    module = build_module(part)
+
+    load_weights(module, part)
+
+    assert all(torch.equal(value, saved[name]) for name, value in module.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
