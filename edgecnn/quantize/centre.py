@@ -2,61 +2,152 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
+
 import numpy as np
 import onnx_ir as ir
 
 from edgecnn.graph.fold_pad import conv_pads
 from edgecnn.graph.layer_weights import LayerWeights, read_weights, replace_weights
 from edgecnn.graph.model import add_initializer, constant
+from edgecnn.quantize.channels import append_elementwise, channel_count, is_elementwise
 from edgecnn.quantize.place import Placement
 from edgecnn.quantize.ranges import Range
 
+# What moves an activation by less than this part of its peak is not worth a node.
+_WORTH = 0.25
 
-def centre_activations(model: ir.Model, placement: Placement, ranges: dict[str, Range]) -> int:
-    """Centre the output of every ReLU6 that only layers without padding read.
 
-    TensorRT's INT8 is signed with a zero point of 0, so values between 0 and r use 128 of 255 steps. With half the
-    range taken off, ``clip(x, 0, 6) - r/2 = clip(x - r/2, -r/2, 6 - r/2)``, they use all: the left-hand term moves into
-    the bias of the layer before, the bounds of the Clip change, and the layer behind adds ``r/2`` times the sum of its
-    weights to its bias. No node is added and the function stays the same. With zero padding the border would see r/2
-    instead of 0, so depthwise convolutions with padding are left as they are, and so is a Relu, which would have to
-    become a Clip: kernels with a fused ReLU are everywhere.
+@dataclass(frozen=True)
+class Centrable:
+    """Values that can be centred, by name.
+
+    Attributes:
+        free: Those where no node has to be added.
+        costly: Those where it takes a Pad before a convolution with padding, or an addition behind an activation.
+    """
+
+    free: tuple[str, ...]
+    costly: tuple[str, ...]
+
+
+def find_centrable(placement: Placement) -> Centrable:
+    """Find values that only convolutions and fully connected layers with a bias for each channel read."""
+    free: list[str] = []
+    costly: list[str] = []
+    for value in placement.activations:
+        producer = value.producer()
+        readers = [_absorbing(node) if position == 0 else None for node, position in value.uses()]
+        if producer is None or value.is_graph_output() or not channel_count(value) or None in readers:
+            continue
+        by_bounds = producer.op_type == "Clip" and _moved_clip(producer) is not None
+        if by_bounds and all(not any(_pads(node)) for node, _ in value.uses()):
+            free.append(str(value.name))
+        elif by_bounds or _linear(producer) is not None or producer.op_type == "Relu" or is_elementwise(producer):
+            costly.append(str(value.name))
+    return Centrable(tuple(free), tuple(costly))
+
+
+def centre_activations(model: ir.Model, placement: Placement, ranges: dict[str, Range], chosen: Collection[str]) -> int:
+    """Take the middle of its range off a value, and give it back behind the layers that read it.
+
+    TensorRT's INT8 is signed with a zero point of 0, so values between 0 and r use 128 of 255 steps; moved by r/2 they
+    use all. The function stays the same. Behind a ReLU6 nothing is added, as ``clip(x, 0, 6) - c`` equals
+    ``clip(x - c, -c, 6 - c)``: the first ``c`` moves into the bias of the layer before. Behind another activation an
+    addition is, and a convolution's own output is moved by its bias. Each layer that reads the value adds ``c`` times
+    the sum of its weights to its bias. If it pads with zeros, a Pad with ``-c`` does that in its place.
 
     Args:
-        model: FP32; changed in place.
+        model: FP32; changed in place. A placement has to be made anew.
         placement: Made on this model.
-        ranges: Of each value of the placement, symmetric; changed for what is centred.
+        ranges: The two ends for each value of ``chosen``; afterwards what is centred has a symmetric one.
+        chosen: Names, of ``find_centrable``.
 
     Returns:
-        How many were centred.
+        How many were centred. A value whose middle is near zero is left.
     """
     count = 0
-    for value in placement.activations:
-        clip = value.producer()
-        if clip is None or clip.op_type != "Clip" or len(clip.inputs) < 3 or value.is_graph_output():
+    for value in [value for value in placement.activations if value.name in chosen]:
+        seen = ranges[str(value.name)]
+        middle = float(np.float32((seen.low + seen.high) / 2))
+        if abs(middle) < _WORTH * seen.peak:
             continue
-        floor, ceiling = constant(clip.inputs[1]), constant(clip.inputs[2])
-        before = clip.inputs[0]
-        source = before.producer() if before is not None else None
-        if floor is None or ceiling is None or floor != 0 or before is None or source is None:
-            continue
-        made = _linear(source)
-        readers = [_absorbing(node, position) for node, position in value.uses()]
-        half = np.float32(ranges[str(value.name)].high / 2)
-        if made is None or len(before.uses()) != 1 or before.is_graph_output() or None in readers or not half > 0:
-            continue
-        graph = model.graph
-        replace_weights(graph, source, made, made.weight, made.bias.reshape(-1) - half, "centred")
+        half = (seen.high - seen.low) / 2
+        padded: dict[tuple[int, ...], ir.Value] = {}
         for node, _ in tuple(value.uses()):
             weights = _linear(node)
             assert weights is not None
-            bias = weights.bias.reshape(-1) + half * weights.weight.sum(axis=(2, 3)).reshape(-1)
-            replace_weights(graph, node, weights, weights.weight, bias, "uncentred")
-        for position, bound in ((1, floor), (2, ceiling)):
-            clip.replace_input_with(position, add_initializer(graph, f"{value.name}.bound", bound - half))
-        ranges[str(value.name)] = Range(-float(half), float(half))
+            bias = weights.bias.reshape(-1) + middle * weights.weight.sum(axis=(2, 3)).reshape(-1)
+            replace_weights(model.graph, node, weights, weights.weight, bias, "uncentred")
+            if any(pads := _pads(node)):
+                if pads not in padded:
+                    padded[pads] = _pad_before(model.graph, node, value, pads, -middle)
+                    ranges[str(padded[pads].name)] = Range(-half, half)
+                node.replace_input_with(0, padded[pads])
+                node.attributes["pads"] = ir.AttrInt64s("pads", [0] * len(pads))
+        moved = _move(model.graph, value, middle)
+        ranges[str(moved.name)] = Range(-half, half)
         count += 1
     return count
+
+
+def _move(graph: ir.Graph, value: ir.Value, middle: float) -> ir.Value:
+    """Take ``middle`` off a value where it is made; what stands for it then."""
+    producer = value.producer()
+    assert producer is not None
+    if producer.op_type == "Clip" and (moved := _moved_clip(producer)) is not None:
+        source, bounds = moved
+        _lower_bias(graph, source, middle)
+        for position, bound in enumerate(bounds, 1):
+            producer.replace_input_with(
+                position, add_initializer(graph, f"{value.name}.bound", np.asarray(bound - middle, dtype=np.float32))
+            )
+    elif _linear(producer) is not None:
+        _lower_bias(graph, producer, middle)
+    else:
+        return append_elementwise(graph, value, "Add", np.full(channel_count(value), -middle), "centred")
+    return value
+
+
+def _lower_bias(graph: ir.Graph, layer: ir.Node, middle: float) -> None:
+    weights = _linear(layer)
+    assert weights is not None
+    replace_weights(graph, layer, weights, weights.weight, weights.bias.reshape(-1) - middle, "centred")
+
+
+def _pad_before(graph: ir.Graph, node: ir.Node, value: ir.Value, pads: tuple[int, ...], fill: float) -> ir.Value:
+    """``value`` with a border of ``fill``, made just before ``node``."""
+    assert value.shape is not None
+    spatial = len(pads) // 2
+    before, after = (0, 0, *pads[:spatial]), (0, 0, *pads[spatial:])
+    name = f"{value.name}.padded{'_'.join(map(str, pads))}"
+    amounts = add_initializer(graph, f"{name}.pads", np.asarray(before + after, dtype=np.int64))
+    pad = ir.Node(
+        "",
+        "Pad",
+        [value, amounts, add_initializer(graph, f"{name}.fill", np.asarray(fill, dtype=np.float32))],
+        name=name,
+    )
+    sizes = [
+        size + low + high if isinstance(size, int) else None
+        for size, low, high in zip(value.shape.dims, before, after, strict=True)
+    ]
+    pad.outputs[0].name, pad.outputs[0].shape, pad.outputs[0].dtype = name, ir.Shape(sizes), ir.DataType.FLOAT
+    graph.insert_before(node, pad)
+    return pad.outputs[0]
+
+
+def _moved_clip(clip: ir.Node) -> tuple[ir.Node, tuple[float, float]] | None:
+    """The layer that alone feeds a Clip with a floor of 0, and the bounds; None for any other Clip."""
+    before = clip.inputs[0]
+    source = before.producer() if before is not None else None
+    bounds = [constant(value) for value in clip.inputs[1:3] if value is not None]
+    if len(bounds) < 2 or bounds[0] is None or bounds[1] is None or bounds[0] != 0 or source is None or before is None:
+        return None
+    if len(before.uses()) != 1 or before.is_graph_output() or _linear(source) is None:
+        return None
+    return source, (float(bounds[0]), float(bounds[1]))
 
 
 def _linear(node: ir.Node) -> LayerWeights | None:
@@ -67,10 +158,16 @@ def _linear(node: ir.Node) -> LayerWeights | None:
     return weights
 
 
-def _absorbing(node: ir.Node, position: int) -> LayerWeights | None:
-    """The weights of a layer that can take a constant added to its input into its bias."""
-    weights = _linear(node) if position == 0 else None
+def _absorbing(node: ir.Node) -> LayerWeights | None:
+    """The weights of a layer that can take a constant added to its input into its bias, given a Pad if it pads."""
+    weights = _linear(node)
     if weights is None or node.op_type == "Gemm":
         return weights
-    pads = conv_pads(node, len(weights.shape) - 2)
-    return None if pads is None or any(pads) else weights
+    return weights if conv_pads(node, len(weights.shape) - 2) is not None else None
+
+
+def _pads(node: ir.Node) -> tuple[int, ...]:
+    """A layer's padding; none for a Gemm."""
+    weights = _linear(node)
+    assert weights is not None
+    return conv_pads(node, len(weights.shape) - 2) or () if node.op_type == "Conv" else ()

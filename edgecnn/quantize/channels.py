@@ -266,8 +266,8 @@ def is_channel_concat(node: ir.Node) -> bool:
     return node.op_type == "Concat" and node.attributes["axis"].as_int() in (1, 1 - rank(node.outputs[0]))
 
 
-def append_elementwise(graph: ir.Graph, value: ir.Value, operator: str, numbers: Float64, suffix: str) -> None:
-    """Let all that reads a value read it with a number for each channel added, or multiplied by it."""
+def append_elementwise(graph: ir.Graph, value: ir.Value, operator: str, numbers: Float64, suffix: str) -> ir.Value:
+    """Let all that reads a value read it with a number for each channel added, or multiplied by it: the new value."""
     producer, shape, users = value.producer(), value.shape, tuple(value.uses())
     assert producer is not None
     assert shape is not None
@@ -278,6 +278,7 @@ def append_elementwise(graph: ir.Graph, value: ir.Value, operator: str, numbers:
     for user, position in users:
         user.replace_input_with(position, node.outputs[0])
     graph.insert_after(producer, node)
+    return node.outputs[0]
 
 
 def rank(value: ir.Value) -> int:

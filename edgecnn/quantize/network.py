@@ -15,8 +15,8 @@ from edgecnn.graph.layer_weights import is_linear_layer
 from edgecnn.graph.onnxruntime_forms import use_onnxruntime_forms
 from edgecnn.graph.prepare import run_passes
 from edgecnn.graph.summary import count_macs
-from edgecnn.quantize.calibrate import collect_candidates
-from edgecnn.quantize.centre import centre_activations
+from edgecnn.quantize.calibrate import collect_candidates, collect_ranges
+from edgecnn.quantize.centre import centre_activations, find_centrable
 from edgecnn.quantize.choose import choose_ranges
 from edgecnn.quantize.equalize import equalize
 from edgecnn.quantize.insert import insert_qdq
@@ -26,9 +26,12 @@ from edgecnn.quantize.place import place
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.rounding import Rounding, apply_rounding, find_roundings
 from edgecnn.quantize.schemes import TENSORRT, Scheme
+from edgecnn.quantize.worth import worth_a_node
 
 # For each tensor and layer 64 places of each are looked at; the error is a mean over 2,000 samples.
 _FRAMES_TO_CHOOSE = 32
+# The error of each activation alone orders them, as sensitivities do layers.
+_FRAMES_TO_TRY = 4
 
 
 class Feeds(Protocol):
@@ -107,12 +110,18 @@ def calibrate_network(
         name = str(gate.inputs[0].name) if gate.inputs[0] is not None else ""
         ranges[name] = range_before_gate(gate, ranges[name])
     ranges |= {str(value.name): ranges[str(source.name)] for value, source in placement.carried.items()}
-    centred = centre_activations(model, placement, ranges) if config.equalize and scheme.symmetric else 0
+    if config.equalize and scheme.symmetric:
+        centrable = find_centrable(placement)
+        frames = list(feeds("try activations", _FRAMES_TO_TRY))
+        chosen = (*centrable.free, *worth_a_node(model, centrable.costly, ranges, frames, scheme, exclude))
+        ranges |= collect_ranges(model, chosen, feeds("calibrate both ends"), config, symmetric=False)
+        moved += centre_activations(model, placement, ranges, chosen)
+        placement = place(model, exclude, scheme)
     learned = config.rounding == "learned"
     roundings = find_roundings(model, placement, ranges, feeds("round weights"), learned=learned, scheme=scheme)
     counts = {
         "channels equalized": equalized,
-        "activations centred": moved + centred,
+        "activations centred": moved,
         "layers rounded by their output" if learned else "biases corrected": len(roundings),
         **forms,
     }

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.backends.ort import OrtSession
-from edgecnn.graph.model import model_bytes
 from edgecnn.quantize.network import Calibrated, quantize_layers
+from edgecnn.quantize.output_error import OutputError
 from edgecnn.quantize.schemes import Scheme
 
 Feeds = Sequence[dict[str, npt.NDArray[np.float32]]]
@@ -34,18 +33,9 @@ def measure_sensitivities(
         For each layer that can be quantized, by name: the power of the error relative to that of the output, the sum
         over all outputs.
     """
-    session = OrtSession(model_bytes(calibrated.model), optimize=False)
-    expected = [session.run(feeds) for feeds in frames]
-    session.close()
-    powers = {name: sum(float((run[name].astype(np.float64) ** 2).sum()) for run in expected) for name in expected[0]}
+    error = OutputError(calibrated.model, frames)
     found: dict[str, float] = {}
     for name in calibrated.layers:
-        session = OrtSession(model_bytes(quantize_layers(calibrated, scheme, {name}).model), optimize=False)
-        errors = dict.fromkeys(powers, 0.0)
-        for feeds, reference in zip(frames, expected, strict=True):
-            for output, array in session.run(feeds).items():
-                errors[output] += float(((array.astype(np.float64) - reference[output]) ** 2).sum())
-        session.close()
-        found[name] = sum(error / powers[output] if powers[output] else 0.0 for output, error in errors.items())
+        found[name] = error.of(quantize_layers(calibrated, scheme, {name}).model)
         advance()
     return found
