@@ -71,7 +71,7 @@ def centre_activations(model: ir.Model, placement: Placement, ranges: dict[str, 
     for value in [value for value in placement.activations if value.name in chosen]:
         seen = ranges[str(value.name)]
         middle = float(np.float32((seen.low + seen.high) / 2))
-        if abs(middle) < _WORTH * seen.peak:
+        if abs(middle) <= _WORTH * seen.peak:
             continue
         half = (seen.high - seen.low) / 2
         padded: dict[tuple[int, ...], ir.Value] = {}

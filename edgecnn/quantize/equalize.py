@@ -77,10 +77,10 @@ def equalize(
     names |= branches.keys()
     histograms: dict[str, ChannelHistogram] = {}
     unseen = _Kept()
-    for name, array in run_observed(model, names, unseen.take_out(frames)):
+    for name, array in run_observed(model, names, unseen.take_out(frames) if free.ceilings else frames):
         histograms.setdefault(name, ChannelHistogram()).update(array)
     scales = _choose(free, histograms, branches, _CLEARANCES[-1])
-    if free.ceilings and unseen.frames:
+    if unseen.frames:
         error = OutputError(model, unseen.frames)
         for clearance in _CLEARANCES:
             scales = _choose(free, histograms, branches, clearance)

@@ -112,9 +112,12 @@ def calibrate_network(
     ranges |= {str(value.name): ranges[str(source.name)] for value, source in placement.carried.items()}
     if config.equalize and scheme.symmetric:
         centrable = find_centrable(placement)
-        frames = list(feeds("try activations", _FRAMES_TO_TRY))
-        chosen = (*centrable.free, *worth_a_node(model, centrable.costly, ranges, frames, scheme, exclude))
-        ranges |= collect_ranges(model, chosen, feeds("calibrate both ends"), config, symmetric=False)
+        chosen = centrable.free
+        if centrable.costly:
+            frames = list(feeds("try activations", _FRAMES_TO_TRY))
+            chosen += worth_a_node(model, centrable.costly, ranges, frames, scheme, exclude)
+        if chosen:
+            ranges |= collect_ranges(model, chosen, feeds("calibrate both ends"), config, symmetric=False)
         moved += centre_activations(model, placement, ranges, chosen)
         placement = place(model, exclude, scheme)
     learned = config.rounding == "learned"

@@ -38,7 +38,7 @@ ARRAYS = {
 }
 
 
-def feeds(purpose: str) -> Iterator[dict[str, np.ndarray]]:
+def feeds(purpose: str, most: int | None = None) -> Iterator[dict[str, np.ndarray]]:
     return ({"x": np.random.default_rng(seed).standard_normal((1, 3, 8, 8)).astype(np.float32)} for seed in range(16))
 
 

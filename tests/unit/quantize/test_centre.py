@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 
 from edgecnn.graph.prepare import infer_shapes
-from edgecnn.quantize.centre import centre_activations
+from edgecnn.quantize.centre import centre_activations, find_centrable
 from edgecnn.quantize.insert import insert_qdq
 from edgecnn.quantize.place import place
 from edgecnn.quantize.ranges import Range
@@ -45,9 +45,10 @@ ARRAYS = {
 
 
 def centred(model: Any, limit: float = 6.0) -> tuple[int, dict[str, Range]]:
+    """Centre what costs nothing."""
     placement = place(model)
-    ranges = {str(value.name): Range(-limit, limit) for value in placement.activations}
-    return centre_activations(model, placement, ranges), ranges
+    ranges = {str(value.name): Range(0, limit) for value in placement.activations}
+    return centre_activations(model, placement, ranges, find_centrable(placement).free), ranges
 
 
 # What comes after ``x``; the Clip's output is r.
@@ -87,7 +88,7 @@ def test_a_centred_activation_changes_nothing_behind_it(
     count, ranges = centred(model, limit)
 
     assert count == 1
-    assert ranges == {"x": Range(-limit, limit), "r": Range(-limit / 2, limit / 2)}
+    assert ranges == {"x": Range(0, limit), "r": Range(-limit / 2, limit / 2)}
     assert [node.op_type for node in model.graph] == nodes
     feeds = X if case != "Gemm" else [picture[0, :2, 0, :4] for picture in X]
     for feed in feeds:
@@ -162,8 +163,88 @@ def test_other_activations_stay(graph_of: GraphOf, case: str) -> None:
     count, ranges = centred(model)
 
     assert count == 0
-    assert set(ranges.values()) == {Range(-6, 6)}
+    assert set(ranges.values()) == {Range(0, 6)}
     assert ir.to_proto(model).SerializeToString() == before
+
+
+# Where it takes a node, with those that are added.
+COSTLY: dict[str, tuple[str, list[str]]] = {
+    "padding": (
+        f"""{PICTURE} x) => (float[1, 5, 6, 6] y) {{
+            a = Conv(x, w, b) r = Clip(a, zero, six) y = Conv<pads = [1, 1, 1, 1]>(r, v3, c)
+        }}""",
+        ["Pad"],
+    ),
+    "depthwise, with strides": (
+        f"""{PICTURE} x) => (float[1, 4, 3, 3] y) {{
+            a = Conv(x, w, b) r = Clip(a, zero, six)
+            y = Conv<group = 4, pads = [0, 1, 1, 0], strides = [2, 2], kernel_shape = [3, 3]>(r, d3)
+        }}""",
+        ["Pad"],
+    ),
+    "two readers with one padding, one without": (
+        f"""{PICTURE} x) => (float[1, 5, 6, 6] y, {PICTURE} z, float[1, 5, 6, 6] q) {{
+            a = Conv(x, w, b) r = Clip(a, zero, six) y = Conv<pads = [1, 1, 1, 1]>(r, v3)
+            z = Conv<pads = [1, 1, 1, 1], group = 4>(r, d3) q = Conv(r, v, c)
+        }}""",
+        ["Pad"],
+    ),
+    "two paddings": (
+        f"""{PICTURE} x) => (float[1, 5, 6, 6] y, float[1, 5, 8, 8] z) {{
+            a = Conv(x, w, b) r = Clip(a, zero, six) y = Conv<pads = [1, 1, 1, 1]>(r, v3)
+            z = Conv<pads = [2, 2, 2, 2]>(r, v3)
+        }}""",
+        ["Pad", "Pad"],
+    ),
+    "Relu": (
+        f"{PICTURE} x) => (float[1, 5, 6, 6] y) {{ a = Conv(x, w, b) r = Relu(a) y = Conv(r, v) }}",
+        ["Add"],
+    ),
+    "Swish with padding": (
+        f"""{PICTURE} x) => (float[1, 5, 6, 6] y) {{
+            a = Conv(x, w, b) s = Sigmoid(a) r = Mul(a, s) y = Conv<pads = [1, 1, 1, 1]>(r, v3)
+        }}""",
+        ["Add", "Pad"],
+    ),
+    "a layer's own output": (
+        f"""{PICTURE} x) => (float[1, 5, 6, 6] y) {{ r = Conv(x, w, b) y = Conv<pads = [1, 1, 1, 1]>(r, v3) }}""",
+        ["Pad"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", COSTLY)
+def test_what_takes_a_node_changes_nothing_either(graph_of: GraphOf, outputs_of: OutputsOf, case: str) -> None:
+    text, nodes = COSTLY[case]
+    original, model = (graph_of(f"net ({text}", **ARRAYS) for _ in range(2))
+    placement = place(model)
+    found = find_centrable(placement)
+    assert (found.free, found.costly) == ((), ("r",))
+    ranges = {"x": Range(-1, 1), "r": Range(-0.25, 5)}
+
+    assert centre_activations(model, placement, ranges, found.costly) == 1
+
+    added = sorted(node.op_type for node in model.graph)
+    for node in original.graph:
+        added.remove(node.op_type)
+    assert added == nodes
+    infer_shapes(model)
+    for value in place(model).activations:
+        assert ranges[str(value.name)] == (Range(-1, 1) if value.name == "x" else Range(-2.625, 2.625))
+    for feed in X:
+        expected = outputs_of(original, x=feed)
+        for name, made in outputs_of(model, x=feed).items():
+            np.testing.assert_allclose(made, expected[name], atol=ROUNDING)
+
+
+def test_what_lies_around_zero_stays(graph_of: GraphOf) -> None:
+    text, _ = COSTLY["a layer's own output"]
+    model = graph_of(f"net ({text}", **ARRAYS)
+    ranges = {"x": Range(-1, 1), "r": Range(-4, 5)}
+
+    assert centre_activations(model, place(model), ranges, ["r"]) == 0
+
+    assert ranges == {"x": Range(-1, 1), "r": Range(-4, 5)}
 
 
 def test_an_activation_that_was_always_zero_stays(graph_of: GraphOf) -> None:
@@ -187,9 +268,9 @@ def test_the_error_of_what_reads_it_falls_to_a_quarter(graph_of: GraphOf, output
     for centre in (False, True):
         model = graph_of(text, **arrays)
         placement = place(model)
-        ranges = {"x": Range(-6, 6), "r": Range(-6, 6)}
+        ranges = {"x": Range(-6, 6), "r": Range(0, 6)}
         if centre:
-            assert centre_activations(model, placement, ranges) == 1
+            assert centre_activations(model, placement, ranges, ["r"]) == 1
         del placement.activations[model.graph.inputs[0]]
         insert_qdq(model, placement, ranges, {}, Scheme("test", weights_as_int8=True))
         infer_shapes(model)

@@ -58,7 +58,7 @@ def frames(count: int) -> list[dict[str, np.ndarray]]:
     return [{"x": random.standard_normal((1, 3, 16, 16)).astype(np.float32)} for _ in range(count)]
 
 
-def feeds(purpose: str) -> Iterator[dict[str, np.ndarray]]:
+def feeds(purpose: str, most: int | None = None) -> Iterator[dict[str, np.ndarray]]:
     assert purpose
     return iter(frames(64))
 

@@ -279,7 +279,7 @@ def test_what_is_quantized_here_passes(graph_of: GraphOf, seed: int, version: st
         text, 17, **{name: draw.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
     )
     feeds = [{"x": draw.standard_normal((1, 8, 8, 8)).astype(np.float32)} for _ in range(2)]
-    calibrated = calibrate_network(model, lambda _: feeds, QuantizePart())
+    calibrated = calibrate_network(model, lambda _, most=None: feeds, QuantizePart())
     chosen = {name for name in calibrated.layers if draw.random() < 0.8}
     scheme = tensorrt_scheme(version)
     made = quantize_layers(calibrated, scheme, chosen).model
