@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 BENCH := build/bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install system demo test check format schemas constraints bench-quantize clean
+.PHONY: help install system demo test check format schemas constraints bench-quantize corpus clean
 
 help:  ## Show this.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ constraints:  ## Resolve constraints.txt anew (needs uv): the newest versions, f
 
 bench-quantize: $(VENV)/.installed $(addprefix $(BENCH)/,venv-onnxruntime/.installed venv-modelopt/.installed site/.installed)  ## edgecnn, ONNX Runtime and ModelOpt quantize the same networks (ARGS="--only mobilenet_v2").
 	@$(BIN)/python -m benchmarks.quantize $(ARGS)
+
+corpus: $(VENV)/.installed  ## Convert 140 networks to FP16 and INT8, and write docs/corpus.md: hours; goes on where it was (ARGS="--only timm").
+	@$(BIN)/python -m benchmarks.corpus $(ARGS)
 
 $(BENCH)/venv-%/.installed: benchmarks/requirements-%.txt | $(VENV)/.installed
 	@$(BIN)/python -m venv $(@D)
