@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from edgecnn.graph.layer_weights import Float64, LayerWeights, read_weights
 from edgecnn.graph.model import add_initializer, constant
+from edgecnn.quantize.movement import gather, is_movement, move, spread
 
 # f(s x) = s f(x) for s > 0, channel by channel.
 _HOMOGENEOUS = frozenset(
@@ -124,7 +125,8 @@ class _Union:
 def free_scales(model: ir.Model, exclude: Collection[str] = (), *, behind_elementwise: bool = True) -> ChannelScales:
     """Find the channels that can be scaled.
 
-    A layer's output channel gets a number of its own; positively homogeneous operators pass it on, additions equate the
+    A layer's output channel gets a number of its own; positively homogeneous operators and those that only move numbers
+    pass it on, additions equate the
     numbers of what they add, and everything else (Sigmoid, a graph output, a layer of ``exclude``) fixes it at 1. What
     an elementwise operator of that kind gives can be scaled again.
 
@@ -139,15 +141,19 @@ def free_scales(model: ir.Model, exclude: Collection[str] = (), *, behind_elemen
     ceilings: dict[ir.Node, tuple[Ids, float]] = {}
     sources: dict[ir.Value, Ids] = {}
     added: list[ir.Value] = []
+    places: dict[ir.Value, Ids] = {}  # on their way through a shuffle, channels do not lie along one axis
 
     def of(value: ir.Value) -> Ids:
         if value not in ids:
+            fix(value)
             ids[value] = np.zeros(max(channel_count(value), 1), dtype=np.int64)
         return ids[value]
 
     def fix(value: ir.Value | None) -> None:
-        if value is not None and value in ids:
-            union.equate(of(value), np.zeros_like(of(value)))
+        for found in (ids, places):
+            if value in found:
+                numbers = np.unique(found[value])
+                union.equate(numbers, np.zeros_like(numbers))
 
     for node in model.graph:
         if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
@@ -174,6 +180,13 @@ def free_scales(model: ir.Model, exclude: Collection[str] = (), *, behind_elemen
                 union.equate(of(data[0]), of(other))
             ids[output] = of(data[0])
             added += data
+            continue
+        elif is_movement(node):
+            numbers_in = places[data[0]] if data[0] in places else spread(of(data[0]), data[0])
+            for value, numbers in zip(node.outputs, move(node, numbers_in, model.opset_imports[""]), strict=True):
+                places[value] = numbers
+                if (channels := gather(numbers)) is not None:
+                    ids[value] = channels
             continue
         elif is_channel_concat(node):
             joined = (

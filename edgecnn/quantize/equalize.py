@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgecnn.core.recipe import QuantizePart
 from edgecnn.graph.layer_weights import Float64, replace_weights
-from edgecnn.quantize.calibrate import run_observed
+from edgecnn.quantize.calibrate import collect_ranges, run_observed
 from edgecnn.quantize.channels import ChannelScales, Ids, append_elementwise, free_scales
 from edgecnn.quantize.histograms import ChannelHistogram
+from edgecnn.quantize.insert import insert_qdq
 from edgecnn.quantize.output_error import OutputError
 from edgecnn.quantize.place import place
+from edgecnn.quantize.rounding import apply_rounding, find_roundings
 from edgecnn.quantize.schemes import TENSORRT, Scheme
 
 # How far a ceiling stays clear of the range, as a factor, and of the largest value too: what is tried in turn.
@@ -22,6 +25,8 @@ _CLEARANCES = (2.0, 4.0, 8.0, 16.0, 1e30)
 _OF_PEAK = 0.625
 # Of the outputs' power, what equalization alone may change on frames that it has not seen: INT8 changes a hundredth.
 _NEGLIGIBLE = 1e-4
+# What is left of INT8's error where scales below a ceiling pay: they are an approximation, and the others are not.
+_PAYS = 0.8
 # One frame of so many is kept for that, up to a number that memory holds.
 _KEPT_OF, _KEPT = 5, 16
 # A channel that is nearly dead would get a scale without bounds.
@@ -58,7 +63,8 @@ def equalize(
 
     A Clip at 6 bounds scales from below by 1, and from above so that its ceiling stays out of reach. That is the one
     approximation: pictures that calibration has not seen go beyond what it saw, and then are cut off. So a fifth of
-    the frames only shows whether the outputs stay, and the ceiling's clearance grows until they do.
+    the frames only shows whether the outputs stay, and the ceiling's clearance grows until they do. They also show
+    whether such scales are for the better: they trade the ranges of activations for those of weights.
 
     Args:
         model: FP32, shapes inferred; changed in place.
@@ -81,15 +87,37 @@ def equalize(
         histograms.setdefault(name, ChannelHistogram()).update(array)
     scales = _choose(free, histograms, branches, _CLEARANCES[-1])
     if unseen.frames:
-        error = OutputError(model, unseen.frames)
-        for clearance in _CLEARANCES:
-            scales = _choose(free, histograms, branches, clearance)
+        original = OutputError(model, unseen.frames)
+
+        def scaled_by(chosen: Float64) -> ir.Model:
             trial = ir.from_proto(ir.to_proto(model))
-            _scale(trial.graph, _free(trial, exclude, scheme), scales)
-            if error.of(trial) < _NEGLIGIBLE:
+            _scale(trial.graph, _free(trial, exclude, scheme), chosen)
+            return trial
+
+        for clearance in _CLEARANCES[:-1]:
+            closer = _choose(free, histograms, branches, clearance)
+            if original.of(scaled_by(closer)) < _NEGLIGIBLE:
+                with_ceilings, without = (
+                    _in_int8(scaled_by(each), unseen.frames, exclude) for each in (closer, scales)
+                )
+                pays = original.of(with_ceilings) < _PAYS * original.of(without)
+                scales = closer if pays else scales
                 break
     _scale(model.graph, free, scales)
     return int((scales != 1).sum())
+
+
+def _in_int8(model: ir.Model, frames: Sequence[Feed], exclude: Collection[str]) -> ir.Model:
+    """The model, changed in place: weights rounded to nearest and biases corrected, all by these frames."""
+    placement = place(model, exclude, TENSORRT)
+    names = [str(value.name) for value in placement.activations]
+    ranges = collect_ranges(model, names, frames, QuantizePart())
+    roundings = find_roundings(model, placement, ranges, frames, learned=False)
+    for point in placement.weights:
+        if (rounding := roundings.get(str(point.node.outputs[0].name))) is not None:
+            apply_rounding(model, point, rounding)
+    insert_qdq(model, placement, ranges, {name: rounding.scales for name, rounding in roundings.items()}, TENSORRT)
+    return model
 
 
 class _Kept:

@@ -44,6 +44,9 @@ BLOCKS = (
     "projection",
     "concat",
     "constant added",
+    "shuffle",
+    "split",
+    "moved apart",
     "second output",
 )
 HEADS = ("global average", "mean", "means without dimensions", "none")
@@ -137,6 +140,19 @@ class Network:
                 self.value = start
                 self.add(f"Concat<axis = 1>({left}, {self.conv(3)}, {start})")
                 self.conv(taken=24)
+            case "shuffle":
+                self.add("Reshape(@, $s)", s=np.int64([1, 2, 4, 6, 6]))
+                self.add("Transpose<perm = [0, 2, 1, 3, 4]>(@)")
+                self.add("Reshape(@, $s)", s=np.int64([1, 8, 6, 6]))
+            case "split":
+                left = self.add("Slice(@, $b, $e, $a)", b=np.int64([0]), e=np.int64([4]), a=np.int64([1]))
+                self.value = start
+                right = self.add("Gather<axis = 1>(@, $i)", i=np.int64([7, 5, 4, 6]))
+                self.add(f"Concat<axis = 1>({right}, {left})")
+            case "moved apart":  # rows become channels
+                self.add("Transpose<perm = [0, 2, 1, 3]>(@)")
+                self.add("Tanh(@)")
+                self.add("Transpose<perm = [0, 2, 1, 3]>(@)")
             case "constant added":
                 self.add("Add(@, $k)", k=self.random.standard_normal((1, 8, 1, 1)).astype(np.float32))
             case _:
