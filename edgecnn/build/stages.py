@@ -25,7 +25,7 @@ from edgecnn.evaluate.parity import (
     Network,
     require_snr,
 )
-from edgecnn.graph.cast_fp16 import FP16_MAX, cast_to_fp16, nodes_of
+from edgecnn.graph.cast_fp16 import FP16_MAX, FP16_NORMAL, cast_to_fp16, nodes_of
 from edgecnn.graph.cleanup import clean_up
 from edgecnn.graph.decoding_nodes import decoding_nodes
 from edgecnn.graph.detection_outputs import DECODED, decode_outputs
@@ -209,12 +209,13 @@ def _written_in_fp16(folded: Artifact, keep: set[str], payload: Path) -> dict[st
 
 
 def values_beyond_fp16(model: ir.Model, frames: Frames) -> set[str]:
-    """Names of the values that are too large for FP16, by what a few frames show."""
+    """Names of the values that are too large for FP16, or too small throughout, by what a few frames show."""
     input_name = input_specs(model)[0].name
     names = [str(v.name) for node in model.graph for v in node.outputs if v.dtype == ir.DataType.FLOAT and v.name]
     feeds = ({input_name: frame} for frame in frames.inputs(FP32_FRAMES))
     ranges = collect_ranges(model, [input_name, *names], feeds, QuantizePart(observer="minmax"))
-    return {name for name, seen in ranges.items() if seen.peak > FP16_MAX / _FP16_MARGIN}
+    largest = FP16_MAX / _FP16_MARGIN
+    return {name for name, seen in ranges.items() if seen.peak > largest or 0 < seen.peak < FP16_NORMAL}
 
 
 def onnx_output(payload: Path, parity: Parity | None, detail: dict[str, Any]) -> StageOutput:

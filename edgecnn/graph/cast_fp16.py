@@ -12,6 +12,8 @@ import onnx_ir as ir
 from edgecnn.graph.model import PassResult, add_initializer, constant
 
 FP16_MAX = float(np.finfo(np.float16).max)
+# Below this FP16 loses digits, down to none at 6e-8.
+FP16_NORMAL = float(np.finfo(np.float16).tiny)
 
 # Operators that stay as they are: they carry subgraphs, or exist to change types.
 _UNTOUCHED = frozenset({"If", "Loop", "Scan", "Cast"})

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgecnn.graph.cast_fp16 import FP16_NORMAL
 from edgecnn.graph.model import add_initializer, constant
 from edgecnn.quantize.integer_forms import insert_bias, insert_gate, least_scales, suits_gate
 from edgecnn.quantize.place import Placement, WeightPoint
@@ -69,7 +70,9 @@ def insert_qdq(
 def activation_grid(seen: Range, scheme: Scheme) -> Grid:
     """The numbers that an activation can take under a scheme."""
     if scheme.symmetric:
-        return Grid(float(scales_of(seen.peak)), -QUANT_MAX, QUANT_MAX)
+        # What is too small for FP16 throughout is not in FP16: cast_to_fp16 leaves its nodes alone.
+        small = 0 < seen.peak < FP16_NORMAL
+        return Grid(seen.peak / QUANT_MAX if small else float(scales_of(seen.peak)), -QUANT_MAX, QUANT_MAX)
     grid = seen.grid(symmetric=False)
     return grid if grid.scale >= np.finfo(np.float32).tiny else Grid(1.0, 0, UNSIGNED_MAX)
 

@@ -93,3 +93,24 @@ def test_what_fp16_would_spoil_stays_in_fp32(offset: float, graph_of: Callable[.
     # 1000 and a little more: of that FP16 has steps of half.
     assert cast.manifest.detail["in FP32 for accuracy"] == (["t", "u"] if offset == 1000 else [])
     assert cast.manifest.detail["in FP16"] == (5 if offset == 1000 else 7)
+
+
+def test_what_is_too_small_for_fp16_stays_in_fp32(graph_of: Callable[..., Any], tmp_path: Path) -> None:
+    model = graph_of(
+        """
+        net (float[1, 3, 8, 8] x) => (float[1, 3, 8, 8] y) {
+            a = Conv(x, v)
+            b = Relu(a)
+            y = Conv(b, w)
+        }
+        """,
+        v=np.full((3, 3, 1, 1), 1e-8, np.float32),
+        w=np.full((3, 3, 1, 1), 1e8, np.float32),
+    )
+    save_model(model, tmp_path / "source.onnx")
+    frames, store = Frames((), SPEC, ""), Store(tmp_path / "store")
+
+    cast = stages.cast(stages.fold(tmp_path / "source.onnx", frames, store), frames, store)
+
+    assert cast.manifest.detail["in FP32 for accuracy"] == []  # nothing had to be searched for
+    assert cast.manifest.detail["kept as they were"] == 3

@@ -12,7 +12,7 @@ import pytest
 from edgecnn.graph.cleanup import clean_up
 from edgecnn.graph.model import constant
 from edgecnn.graph.prepare import infer_shapes, run_passes
-from edgecnn.quantize.insert import insert_qdq, quantize, scales_of, weight_scales
+from edgecnn.quantize.insert import activation_grid, insert_qdq, quantize, scales_of, weight_scales
 from edgecnn.quantize.place import place
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.schemes import QUANT_MAX, Scheme, tensorrt_scheme
@@ -255,3 +255,11 @@ def test_halves_round_to_even_and_the_ends_saturate_symmetrically() -> None:
 @pytest.mark.parametrize(("version", "as_int8"), [("8.6.2", False), ("8.6", False), ("10.3.0", True), ("11.1", True)])
 def test_tensorrt_8_wants_weights_and_scales_as_fp32(version: str, as_int8: bool) -> None:
     assert tensorrt_scheme(version) == Scheme("tensorrt", as_int8, rest="fp16" if as_int8 else "fp32")
+
+
+@pytest.mark.parametrize(("peak", "in_fp16"), [(6e-5, False), (7e-5, True), (1.0, True)])
+def test_a_small_activation_keeps_a_scale_that_fp16_has_not(peak: float, in_fp16: bool) -> None:
+    scale = np.float32(activation_grid(Range(-peak, peak), tensorrt_scheme("10.3.0")).scale)
+
+    assert (np.float32(np.float16(scale)) == scale) == in_fp16
+    assert peak / 127 * (1 - 1e-6) <= scale <= peak / 127 * 9 / 8  # FP16 has three digits there
