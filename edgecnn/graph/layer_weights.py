@@ -71,6 +71,14 @@ def read_weights(layer: ir.Node) -> LayerWeights | None:
     )
 
 
+def biased_layer(node: ir.Node) -> LayerWeights | None:
+    """The weights of a Conv or Gemm on a computed input, where it has one bias for each output channel."""
+    if node.op_type not in ("Conv", "Gemm") or node.inputs[0] is None or constant(node.inputs[0]) is not None:
+        return None
+    weights = read_weights(node)
+    return weights if weights is not None and weights.has_channel_bias else None
+
+
 def replace_weights(
     graph: ir.Graph, layer: ir.Node, weights: LayerWeights, weight: Float64, bias: Float64, suffix: str
 ) -> None:

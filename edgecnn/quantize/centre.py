@@ -9,9 +9,9 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecnn.graph.fold_pad import conv_pads
-from edgecnn.graph.layer_weights import LayerWeights, read_weights, replace_weights
+from edgecnn.graph.layer_weights import LayerWeights, biased_layer, replace_weights
 from edgecnn.graph.model import add_initializer, constant
-from edgecnn.quantize.channels import append_elementwise, channel_count, is_elementwise
+from edgecnn.quantize.elementwise import append_elementwise, channel_count, is_elementwise
 from edgecnn.quantize.place import Placement
 from edgecnn.quantize.ranges import Range
 
@@ -44,7 +44,7 @@ def find_centrable(placement: Placement) -> Centrable:
         by_bounds = producer.op_type == "Clip" and _moved_clip(producer) is not None
         if by_bounds and all(not any(_pads(node)) for node, _ in value.uses()):
             free.append(str(value.name))
-        elif by_bounds or _linear(producer) is not None or producer.op_type == "Relu" or is_elementwise(producer):
+        elif by_bounds or biased_layer(producer) is not None or producer.op_type == "Relu" or is_elementwise(producer):
             costly.append(str(value.name))
     return Centrable(tuple(free), tuple(costly))
 
@@ -76,7 +76,7 @@ def centre_activations(model: ir.Model, placement: Placement, ranges: dict[str, 
         half = (seen.high - seen.low) / 2
         padded: dict[tuple[int, ...], ir.Value] = {}
         for node, _ in tuple(value.uses()):
-            weights = _linear(node)
+            weights = biased_layer(node)
             assert weights is not None
             bias = weights.bias.reshape(-1) + middle * weights.weight.sum(axis=(2, 3)).reshape(-1)
             replace_weights(model.graph, node, weights, weights.weight, bias, "uncentred")
@@ -103,7 +103,7 @@ def _move(graph: ir.Graph, value: ir.Value, middle: float) -> ir.Value:
             producer.replace_input_with(
                 position, add_initializer(graph, f"{value.name}.bound", np.asarray(bound - middle, dtype=np.float32))
             )
-    elif _linear(producer) is not None:
+    elif biased_layer(producer) is not None:
         _lower_bias(graph, producer, middle)
     else:
         return append_elementwise(graph, value, "Add", np.full(channel_count(value), -middle), "centred")
@@ -111,7 +111,7 @@ def _move(graph: ir.Graph, value: ir.Value, middle: float) -> ir.Value:
 
 
 def _lower_bias(graph: ir.Graph, layer: ir.Node, middle: float) -> None:
-    weights = _linear(layer)
+    weights = biased_layer(layer)
     assert weights is not None
     replace_weights(graph, layer, weights, weights.weight, weights.bias.reshape(-1) - middle, "centred")
 
@@ -145,22 +145,14 @@ def _moved_clip(clip: ir.Node) -> tuple[ir.Node, tuple[float, float]] | None:
     bounds = [constant(value) for value in clip.inputs[1:3] if value is not None]
     if len(bounds) < 2 or bounds[0] is None or bounds[1] is None or bounds[0] != 0 or source is None or before is None:
         return None
-    if len(before.uses()) != 1 or before.is_graph_output() or _linear(source) is None:
+    if len(before.uses()) != 1 or before.is_graph_output() or biased_layer(source) is None:
         return None
     return source, (float(bounds[0]), float(bounds[1]))
 
 
-def _linear(node: ir.Node) -> LayerWeights | None:
-    """A Conv's or Gemm's weights, where it has one bias for each output channel."""
-    weights = read_weights(node) if node.op_type in ("Conv", "Gemm") else None
-    if weights is None or not weights.has_channel_bias:
-        return None
-    return weights
-
-
 def _absorbing(node: ir.Node) -> LayerWeights | None:
     """The weights of a layer that can take a constant added to its input into its bias, given a Pad if it pads."""
-    weights = _linear(node)
+    weights = biased_layer(node)
     if weights is None or node.op_type == "Gemm":
         return weights
     return weights if conv_pads(node, len(weights.shape) - 2) is not None else None
@@ -168,6 +160,6 @@ def _absorbing(node: ir.Node) -> LayerWeights | None:
 
 def _pads(node: ir.Node) -> tuple[int, ...]:
     """A layer's padding; none for a Gemm."""
-    weights = _linear(node)
+    weights = biased_layer(node)
     assert weights is not None
     return conv_pads(node, len(weights.shape) - 2) or () if node.op_type == "Conv" else ()

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgecnn.graph.layer_weights import Float64, LayerWeights, read_weights
-from edgecnn.graph.model import add_initializer, constant
+from edgecnn.graph.layer_weights import LayerWeights, read_weights
+from edgecnn.graph.model import constant
+from edgecnn.quantize.elementwise import channel_count, is_channel_concat, is_elementwise, rank
 from edgecnn.quantize.movement import gather, is_movement, move, spread
 
 # f(s x) = s f(x) for s > 0, channel by channel.
@@ -25,24 +26,6 @@ _HOMOGENEOUS = frozenset(
         "GlobalMaxPool",
         "Identity",
         "Dropout",
-    }
-)
-# Elementwise, so that compilers join a multiplication behind them to the same kernel.
-_ELEMENTWISE = frozenset(
-    {
-        "Add",
-        "Mul",
-        "HardSwish",
-        "HardSigmoid",
-        "Sigmoid",
-        "Tanh",
-        "Elu",
-        "Celu",
-        "Selu",
-        "Gelu",
-        "Mish",
-        "Softplus",
-        "Swish",
     }
 )
 _FIXED = 0
@@ -264,42 +247,3 @@ def _ints(node: ir.Node, name: str) -> tuple[int, ...]:
 
 def _alike(values: list[ir.Value]) -> bool:
     return all(value.shape is not None and value.shape == values[0].shape for value in values) and rank(values[0]) > 1
-
-
-def is_elementwise(node: ir.Node | None) -> bool:
-    """Whether a node computes a picture's values one by one from other pictures', in a way that has no scales."""
-    if node is None or node.op_type not in _ELEMENTWISE or node.domain != "" or rank(node.outputs[0]) < 3:
-        return False
-    computed = [value for value in node.inputs if value is not None and constant(value) is None]
-    return len(computed) == 1 or (bool(computed) and node.op_type == "Mul")
-
-
-def is_channel_concat(node: ir.Node) -> bool:
-    """Whether a node puts values together along their channels."""
-    return node.op_type == "Concat" and node.attributes["axis"].as_int() in (1, 1 - rank(node.outputs[0]))
-
-
-def append_elementwise(graph: ir.Graph, value: ir.Value, operator: str, numbers: Float64, suffix: str) -> ir.Value:
-    """Let all that reads a value read it with a number for each channel added, or multiplied by it: the new value."""
-    producer, shape, users = value.producer(), value.shape, tuple(value.uses())
-    assert producer is not None
-    assert shape is not None
-    name = f"{value.name}.{suffix}"
-    stored = numbers.astype(np.float32).reshape(-1, *(1 for _ in shape.dims[2:]))
-    node = ir.Node("", operator, [value, add_initializer(graph, f"{name}.{operator}", stored)], name=name)
-    node.outputs[0].name, node.outputs[0].shape, node.outputs[0].dtype = name, shape, ir.DataType.FLOAT
-    for user, position in users:
-        user.replace_input_with(position, node.outputs[0])
-    graph.insert_after(producer, node)
-    return node.outputs[0]
-
-
-def rank(value: ir.Value) -> int:
-    """How many axes a value has; 0 where that is not known."""
-    return 0 if value.shape is None else len(value.shape)
-
-
-def channel_count(value: ir.Value) -> int:
-    """Size of axis 1; 0 where there is none or it is not known."""
-    size = value.shape[1] if value.shape is not None and len(value.shape) > 1 else 0
-    return size if isinstance(size, int) else 0

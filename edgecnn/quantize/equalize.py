@@ -12,7 +12,8 @@ import onnx_ir as ir
 from edgecnn.core.recipe import QuantizePart
 from edgecnn.graph.layer_weights import Float64, replace_weights
 from edgecnn.quantize.calibrate import collect_ranges, run_observed
-from edgecnn.quantize.channels import ChannelScales, Ids, append_elementwise, free_scales
+from edgecnn.quantize.channels import ChannelScales, Ids, free_scales
+from edgecnn.quantize.elementwise import append_elementwise
 from edgecnn.quantize.histograms import ChannelHistogram
 from edgecnn.quantize.insert import insert_qdq
 from edgecnn.quantize.output_error import OutputError

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgecnn.graph.fold_pad import conv_pads
-from edgecnn.graph.layer_weights import Float64, LayerWeights, read_weights, replace_weights
+from edgecnn.graph.layer_weights import Float64, LayerWeights, biased_layer, replace_weights
 from edgecnn.graph.model import constant
 from edgecnn.quantize.calibrate import run_observed
-from edgecnn.quantize.channels import append_elementwise, channel_count, is_channel_concat, is_elementwise
+from edgecnn.quantize.elementwise import append_elementwise, channel_count, is_channel_concat, is_elementwise
 
 # f(x + c) = f(x) + c for a constant c in each channel.
 _PASSES = frozenset({"GlobalAveragePool", "GlobalMaxPool", "Identity", "MaxPool"})
@@ -40,7 +40,7 @@ def centre_channels(
     Returns:
         How many values were centred.
     """
-    layers = {node: weights for node in model.graph if node.name not in exclude and (weights := _linear(node))}
+    layers = {node: weights for node in model.graph if node.name not in exclude and (weights := biased_layer(node))}
     movable = _movable(model, layers)
     sources = {value for value in movable if value.producer() in layers or is_elementwise(value.producer())}
     additions = {value for value in movable if _is_addition(value.producer())}
@@ -65,14 +65,6 @@ def centre_channels(
 def _data(node: ir.Node) -> ir.Value:
     assert node.inputs[0] is not None
     return node.inputs[0]
-
-
-def _linear(node: ir.Node) -> LayerWeights | None:
-    """The weights of a layer with a bias for each channel that can take up a constant in every input channel."""
-    if node.op_type not in ("Conv", "Gemm") or node.inputs[0] is None or constant(node.inputs[0]) is not None:
-        return None
-    weights = read_weights(node)
-    return weights if weights is not None and weights.has_channel_bias else None
 
 
 def _absorbs(node: ir.Node, weights: LayerWeights) -> bool:
