@@ -56,6 +56,7 @@ def main() -> None:
         row = _convert(network, options)
         document = _load()
         document["environment"] = _environment()
+        document["corpus"] = {family: sum(found.family == family for found in networks) for family in FAMILIES}
         rows = {**document["rows"], network.name: row}
         # In the corpus's order, whatever was run first; what is not in it any more goes.
         order = [found.name for found in networks] + [name for name in rows if name.startswith("timm:")]
@@ -131,7 +132,7 @@ def _failed(row: dict[str, Any]) -> bool:
 
 def _load() -> dict[str, Any]:
     if not _RESULTS.is_file():
-        return {"environment": {}, "rows": {}}
+        return {"environment": {}, "corpus": {}, "rows": {}}
     return json.loads(_RESULTS.read_text(encoding="utf-8"))
 
 

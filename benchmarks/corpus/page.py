@@ -59,7 +59,7 @@ def page(document: dict[str, Any]) -> str:
         cpu=environment.get("cpu", "none"),
     )
     versions = ", ".join(f"{name} {number}" for name, number in environment.get("versions", {}).items())
-    parts = [text, f"Versions: {versions}.\n", "## Summary\n", _summary(rows)]
+    parts = [text, f"Versions: {versions}.\n", "## Summary\n", _summary(rows, document["corpus"])]
     for family in FAMILIES:
         members = {name: row for name, row in rows.items() if row["family"] == family}
         if members:
@@ -80,14 +80,14 @@ def verdict_of(row: dict[str, Any]) -> str:
     return f"fold {fold} dB, FP16 {half} dB, INT8 {whole} dB with {row['int8']['int8_share']:.1%} of the MACs"
 
 
-def _summary(rows: dict[str, dict[str, Any]]) -> str:
-    def cells(name: str, members: list[dict[str, Any]]) -> list[str]:
+def _summary(rows: dict[str, dict[str, Any]], corpus: dict[str, int]) -> str:
+    def cells(name: str, members: list[dict[str, Any]], whole_corpus: int) -> list[str]:
         whole = [row for row in members if _is_done(row, "int8")]
         every = [row["int8"]["int8_share"] for row in whole]
         lowest = min((row["int8"]["snr_db"]["int8"] for row in whole), default=None)
         return [
             name,
-            str(len(members)),
+            f"{len(members)} of {whole_corpus}",
             str(sum(_is_done(row, "fp16") for row in members)),
             str(len(whole)),
             str(sum(share == 1 for share in every)),
@@ -98,9 +98,17 @@ def _summary(rows: dict[str, dict[str, Any]]) -> str:
         ]
 
     families = {name: [row for row in rows.values() if row["family"] == name] for name in FAMILIES}
-    lines = [cells(name, members) for name, members in families.items() if members]
-    header = ("", "networks", "to FP16", "to INT8", "every layer in INT8", "lowest INT8 dB", "taken by TensorRT-RTX")
-    return _table(header, [*lines, cells("**all**", list(rows.values()))])
+    lines = [cells(name, members, corpus[name]) for name, members in families.items() if members]
+    header = (
+        "",
+        "networks tried",
+        "to FP16",
+        "to INT8",
+        "every layer in INT8",
+        "lowest INT8 dB",
+        "taken by TensorRT-RTX",
+    )
+    return _table(header, [*lines, cells("**all**", list(rows.values()), sum(corpus.values()))])
 
 
 def _cells(name: str, row: dict[str, Any]) -> list[str]:

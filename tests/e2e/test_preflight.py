@@ -82,7 +82,7 @@ def test_int8_layers_are_int8_and_the_rest_is_fp16(tmp_path: Path, rtx_layers: R
     model = load_model(write_network(tmp_path / "m.onnx"))
     run_passes(model, (infer_shapes,))
     feeds = [{"input": random.standard_normal((1, 8, 16, 16)).astype(np.float32)} for _ in range(4)]
-    calibrated = calibrate_network(model, lambda _: feeds, QuantizePart())
+    calibrated = calibrate_network(model, lambda _, most=None: feeds, QuantizePart())
     typed = raise_opset(quantize_layers(calibrated, tensorrt_scheme("10.3.0"), {"one", "three"}).model, TYPED_SCALES)
     run_passes(typed, (infer_shapes,))
     cast_to_fp16(typed)

@@ -40,7 +40,8 @@ ROW = {"family": "exporters", "failure": None, "seconds": 93, "side": 224, "fp16
 
 
 def document(**rows: Any) -> dict[str, Any]:
-    return {"environment": {"cpu": "a processor", "pictures": {"calibration": 16, "evaluation": 8}}, "rows": rows}
+    environment = {"cpu": "a processor", "pictures": {"calibration": 16, "evaluation": 8}}
+    return {"environment": environment, "corpus": {"exporters": 3}, "rows": rows}
 
 
 def test_the_page_is_what_the_results_give() -> None:
@@ -53,7 +54,7 @@ def test_a_network_is_a_line_and_counts_in_the_summary() -> None:
     text = page(document(resnet18=ROW))
 
     assert "| resnet18 | 224 | 11.7 | 110 | 20 | 131 | 60.0 | 35.5 | 98.4% | yes | 93 |  |" in text
-    assert "| exporters | 1 | 1 | 1 | 0 | 35.5 | 1 |" in text
+    assert "| exporters | 1 of 3 | 1 | 1 | 0 | 35.5 | 1 |" in text
     assert "What did not convert" not in text
 
 
@@ -69,7 +70,7 @@ def test_what_failed_is_said_with_its_reason() -> None:
     assert "- **missed**: INT8: auto: INT8 missed its bar, so FP16 (int8: 7.1 dB)" in text
     assert "- **refused**: FP16: check: node a: no importer" in text
     assert "- **killed**: stopped after 1800 s" in text
-    assert "| exporters | 3 | 1 | 1 | 0 | 35.5 | 0 |" in text
+    assert "| exporters | 3 of 3 | 1 | 1 | 0 | 35.5 | 0 |" in text
     assert verdict_of(killed) == "stopped after 1800 s"
 
 
