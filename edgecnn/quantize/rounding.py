@@ -156,7 +156,8 @@ def _rounded(weights: LayerWeights, moments: _Moments, learned: bool) -> Roundin
     exact = np.concatenate([kernel, weights.bias.reshape(groups, outputs, 1)], axis=2)
     count = max(moments.count, 1)
     square, cross = (np.asarray(total, dtype=np.float64) / count for total in (moments.square, moments.cross))
-    if moments.count == 0:
+    if moments.count == 0 or not (np.isfinite(square).all() and np.isfinite(cross).all()):
+        # Nothing was seen; or values above 1e18, as in graphs with weights of 1, whose squares FP32 does not hold.
         found = np.concatenate([_on_grid(kernel, step), exact[..., -1:]], axis=2)
     elif learned:
         firmness = _TIKHONOV if count > _FEW * kernel.shape[2] else 10 * _TIKHONOV

@@ -327,6 +327,18 @@ def test_dead_inputs_and_dead_outputs_stay_at_zero(graph_of: GraphOf, outputs_of
     assert np.isfinite(outputs_of(model, x=frames[0])["y"]).all()
 
 
+def test_values_whose_squares_are_infinite_leave_weights_rounded_to_nearest(graph_of: GraphOf) -> None:
+    array = weights(6, 3)
+    model = graph_of("net (float[1, 6] x) => (float[1, 3] y) { y = Gemm(x, w) }", w=array)
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        round_in_place(model, [frame * np.float32(1e20) for frame in ROWS], limit=4e20)
+
+    (node,) = model.graph
+    found = node.inputs[1].const_value.numpy()
+    np.testing.assert_allclose(found, array, atol=np.abs(array).max() / QUANT_MAX)
+
+
 def test_roundings_are_the_same_every_time(graph_of: GraphOf) -> None:
     """Also where places are drawn: there are more of them here than are looked at."""
     arrays = {"w": weights(5, 4, 3, 3)}
