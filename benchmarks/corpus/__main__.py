@@ -63,6 +63,7 @@ def main() -> None:
         document["rows"] = {name: rows[name] for name in dict.fromkeys(order) if name in rows}
         _RESULTS.parent.mkdir(parents=True, exist_ok=True)
         _RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        _PAGE.write_text(page(document), encoding="utf-8")
         print(f"{index + 1}/{len(chosen)} {network.name}: {verdict_of(row)} ({row['seconds']} s)", flush=True)
     _PAGE.write_text(page(_load()), encoding="utf-8")
 
