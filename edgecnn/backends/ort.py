@@ -40,17 +40,26 @@ class OrtSession:
         model: The ONNX file, or its bytes.
         threads: Threads within an operator; 0 is ONNX Runtime's own choice.
         optimize: Whether ONNX Runtime may rewrite the graph.
+        beside_others: Whether other work goes on meanwhile: threads that wait then leave the processor to it.
         profile_prefix: Where to write a trace of every operator; ``close`` ends it.
     """
 
     def __init__(
-        self, model: Path | bytes, *, threads: int = 0, optimize: bool = True, profile_prefix: Path | None = None
+        self,
+        model: Path | bytes,
+        *,
+        threads: int = 0,
+        optimize: bool = True,
+        beside_others: bool = False,
+        profile_prefix: Path | None = None,
     ) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = _ERROR_SEVERITY
         if not optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if beside_others:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if profile_prefix is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(profile_prefix)

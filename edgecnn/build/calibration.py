@@ -67,7 +67,7 @@ def calibrate(work: Work, parent: Artifact, scheme: Scheme) -> Artifact:
 
         # Grey levels and coordinates in pixels have more digits than INT8.
         exclude = (*preprocess_nodes(model), *(() if work.frames.classes else decoding_nodes(model)))
-        calibrated = calibrate_network(model, feeds, recipe.quantize, exclude, scheme)
+        calibrated = calibrate_network(model, feeds, recipe.quantize, exclude, scheme, work.progress)
         save_calibrated(calibrated, payload)
         return StageOutput(detail={**calibrated.counts, "calibration pictures": len(pictures)})
 
@@ -79,7 +79,7 @@ def calibrate(work: Work, parent: Artifact, scheme: Scheme) -> Artifact:
         "classes": work.frames.classes,
     }
     parents = (parent.sha256, replace(pictures, labels=None).sha256())
-    kept = work.store.run(Stage("calibrate", 2, "record", "calibrated", settings, parents, GRAPH_PACKAGES), make)
+    kept = work.store.run(Stage("calibrate", 3, "record", "calibrated", settings, parents, GRAPH_PACKAGES), make)
     if not made:
         work.progress.note("calibrated before with these weights, pictures and settings")
     return kept

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from edgecnn.core.recipe import QuantizePart
 from edgecnn.errors import InputError
 from edgecnn.quantize.observers import find_ranges, make_histogram
 from edgecnn.quantize.ranges import Range
+
+Feed = Mapping[str, npt.NDArray[Any]]
 
 
 def collect_ranges(
@@ -68,20 +72,31 @@ def run_observed(
     Raises:
         InputError: A value is infinite or not a number.
     """
-    session = OrtSession(_with_outputs(model, set(values)), optimize=False)
-    try:
-        for feeds in frames:
-            results = session.run(feeds)
-            for name in values:
-                array = feeds[name] if name in feeds else results[name]
-                if not np.isfinite(array).all():
-                    raise InputError(
-                        f"calibration: {name} holds infinity or NaN, and has no range",
-                        "the FP32 network overflows on a picture: check its weights, and the preprocessing",
-                    )
-                yield name, array
-    finally:
-        session.close()
+    session = OrtSession(_with_outputs(model, set(values)), optimize=False, beside_others=True)
+    with ThreadPoolExecutor(1) as ahead:  # the next frame is run while the caller looks at this one
+        try:
+            waiting: deque[tuple[Feed, Future[Feed]]] = deque()
+            for feeds in frames:
+                waiting.append((feeds, ahead.submit(session.run, feeds)))
+                if len(waiting) > 1:
+                    yield from _observed(values, *waiting.popleft())
+            for each in waiting:
+                yield from _observed(values, *each)
+        finally:
+            ahead.shutdown()
+            session.close()
+
+
+def _observed(values: Collection[str], feeds: Feed, run: Future[Feed]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    results = run.result()
+    for name in values:
+        array = feeds[name] if name in feeds else results[name]
+        if not np.isfinite(array).all():
+            raise InputError(
+                f"calibration: {name} holds infinity or NaN, and has no range",
+                "the FP32 network overflows on a picture: check its weights, and the preprocessing",
+            )
+        yield name, array
 
 
 def _with_outputs(model: ir.Model, names: set[str]) -> bytes:

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from edgecnn.core.files import write_text
 from edgecnn.graph.layer_weights import Float64
 from edgecnn.graph.model import load_model, save_model
+from edgecnn.quantize.layer_rounding import Rounding
 from edgecnn.quantize.network import Calibrated
 from edgecnn.quantize.ranges import Range
-from edgecnn.quantize.rounding import Rounding
 
 _MODEL, _NUMBERS, _TEXT = "model.onnx", "roundings.npz", "calibration.json"
 

@@ -18,7 +18,7 @@ from edgecnn.quantize.histograms import ChannelHistogram
 from edgecnn.quantize.insert import insert_qdq
 from edgecnn.quantize.output_error import OutputError
 from edgecnn.quantize.place import place
-from edgecnn.quantize.rounding import apply_rounding, find_roundings
+from edgecnn.quantize.rounding import apply_roundings, find_roundings
 from edgecnn.quantize.schemes import TENSORRT, Scheme
 
 # How far a ceiling stays clear of the range, as a factor, and of the largest value too: what is tried in turn.
@@ -114,10 +114,7 @@ def _in_int8(model: ir.Model, frames: Sequence[Feed], exclude: Collection[str]) 
     names = [str(value.name) for value in placement.activations]
     ranges = collect_ranges(model, names, frames, QuantizePart())
     roundings = find_roundings(model, placement, ranges, frames, learned=False)
-    for point in placement.weights:
-        if (rounding := roundings.get(str(point.node.outputs[0].name))) is not None:
-            apply_rounding(model, point, rounding)
-    insert_qdq(model, placement, ranges, {name: rounding.scales for name, rounding in roundings.items()}, TENSORRT)
+    insert_qdq(model, placement, ranges, apply_roundings(model, placement, roundings), TENSORRT)
     return model
 
 

@@ -21,6 +21,8 @@ _BIN_EDGES = (
     .astype(np.float64)
 )
 _BIN_EDGES[0] = 0
+# Of each array so many values are counted, evenly spread, and those of all its pictures make millions.
+_MOST_COUNTED = 2**17
 # Ranges down to a thirty-second of the largest value are tried.
 _RANGE_STEPS = 40
 
@@ -43,7 +45,7 @@ class Extremes:
 
 
 class Histogram(Extremes):
-    """Counts of values on both sides of 0, in equal bins from there, in constant memory.
+    """Counts of values on both sides of 0, in equal bins from there, in constant memory; of large arrays a part.
 
     A bin includes its end that is further from 0, and the first one above 0 has the zeros. When a larger value comes
     the range is doubled as often as needed and neighbouring bins are merged, so the counts stay exact for the bins
@@ -64,7 +66,7 @@ class Histogram(Extremes):
     def update(self, values: npt.NDArray[Any]) -> None:
         """Count more values."""
         super().update(values)
-        values = values.reshape(-1)
+        values = _thinned(values.reshape(1, -1))[0]
         magnitudes = np.abs(values)
         peak = max(-self.low, self.high)
         if peak > self.top:
@@ -96,6 +98,11 @@ class Histogram(Extremes):
         return Range(-self.edge(filled[0]), self.edge(filled[1]))
 
 
+def _thinned(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A few of each row's values. An odd step does not keep to the same columns of a picture."""
+    return values[:, :: (values.size // _MOST_COUNTED) | 1]
+
+
 class ChannelHistogram:
     """Counts of absolute values for each channel, in bins of one eighth of an octave, in constant memory.
 
@@ -106,21 +113,24 @@ class ChannelHistogram:
 
     def __init__(self) -> None:
         self._counts: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._peaks: npt.NDArray[np.float64] = np.zeros(0)
 
     def update(self, values: npt.NDArray[Any]) -> None:
         """Count the values of an array (batch, channels, ...)."""
         channels = values.shape[1]
-        bits = np.ascontiguousarray(values.swapaxes(0, 1), dtype=np.float32).reshape(channels, -1).view(np.int32)
+        by_channel = values.swapaxes(0, 1).reshape(channels, -1)
+        peaks = np.maximum(by_channel.max(axis=1), -by_channel.min(axis=1)).astype(np.float64)
+        bits = np.ascontiguousarray(_thinned(by_channel), dtype=np.float32).view(np.int32)
         bins = ((bits & _MAGNITUDE) >> _FRACTION_DROPPED) - _FIRST_BIN
         bins = np.clip(bins, 0, _OCTAVE_BINS - 1) + np.arange(channels, dtype=np.int32)[:, None] * _OCTAVE_BINS
         counts = np.bincount(bins.reshape(-1), minlength=channels * _OCTAVE_BINS)
-        self._counts = counts if not self._counts.size else self._counts + counts
+        first = not self._counts.size
+        self._counts = counts if first else self._counts + counts
+        self._peaks = peaks if first else np.maximum(self._peaks, peaks)
 
     def peaks(self) -> npt.NDArray[np.float64]:
-        """Each channel's largest absolute value, up to a bin's width; 0 where all were 0."""
-        counts = self._counts.reshape(-1, _OCTAVE_BINS)
-        highest = _OCTAVE_BINS - 1 - np.argmax(counts[:, ::-1] > 0, axis=1)
-        return np.where(highest > 0, _BIN_EDGES[highest + 1], 0.0)
+        """Each channel's largest absolute value, up to the last bin's end; 0 below the first one's."""
+        return np.where(self._peaks < _BIN_EDGES[1], 0.0, np.minimum(self._peaks, _BIN_EDGES[-1]))
 
     def ranges(self) -> npt.NDArray[np.float64]:
         """The range of each channel at which rounding and clipping to INT8 have the smallest squared error."""

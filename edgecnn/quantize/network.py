@@ -6,9 +6,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgecnn.core.progress import Progress, Silent
 from edgecnn.core.recipe import QuantizePart
 from edgecnn.errors import GateMissed
 from edgecnn.graph.layer_weights import is_linear_layer
@@ -21,15 +23,19 @@ from edgecnn.quantize.choose import choose_ranges
 from edgecnn.quantize.equalize import equalize
 from edgecnn.quantize.insert import insert_qdq
 from edgecnn.quantize.integer_forms import range_before_gate
+from edgecnn.quantize.layer_rounding import Rounding
 from edgecnn.quantize.offsets import centre_channels
 from edgecnn.quantize.place import place
 from edgecnn.quantize.ranges import Range
-from edgecnn.quantize.rounding import Rounding, apply_rounding, find_roundings
+from edgecnn.quantize.rounding import apply_roundings, find_roundings
 from edgecnn.quantize.schemes import TENSORRT, Scheme
 from edgecnn.quantize.worth import worth_a_node
 
 # For each tensor and layer 64 places of each are looked at; the error is a mean over 2,000 samples.
 _FRAMES_TO_CHOOSE = 32
+# Rounding keeps its frames, or what the network made of them so far: so many, and their inputs take no more than this.
+_FRAMES_TO_ROUND = 200
+_BYTES_TO_ROUND = 128 << 20
 # The error of each activation alone orders them, as sensitivities do layers.
 _FRAMES_TO_TRY = 4
 
@@ -79,7 +85,12 @@ class Quantized:
 
 
 def calibrate_network(
-    model: ir.Model, feeds: Feeds, config: QuantizePart, exclude: Collection[str] = (), scheme: Scheme = TENSORRT
+    model: ir.Model,
+    feeds: Feeds,
+    config: QuantizePart,
+    exclude: Collection[str] = (),
+    scheme: Scheme = TENSORRT,
+    progress: Progress | None = None,
 ) -> Calibrated:
     """Prepare the quantization of convolutions and fully connected layers.
 
@@ -89,6 +100,7 @@ def calibrate_network(
         config: The recipe's wishes.
         exclude: Names of nodes to leave in FP32.
         scheme: The target's rules.
+        progress: Of what is not counted in feeds.
 
     Raises:
         GateMissed: No layer can be quantized.
@@ -121,7 +133,11 @@ def calibrate_network(
         moved += centre_activations(model, placement, ranges, chosen)
         placement = place(model, exclude, scheme)
     learned = config.rounding == "learned"
-    roundings = find_roundings(model, placement, ranges, feeds("round weights"), learned=learned, scheme=scheme)
+    frames = feeds("read pictures again", _frames_to_round(model))
+    with (progress or Silent()).task("round layers", len(placement.weights)) as task:
+        roundings = find_roundings(
+            model, placement, ranges, frames, learned=learned, scheme=scheme, advance=task.advance
+        )
     counts = {
         "channels equalized": equalized,
         "activations centred": moved,
@@ -131,6 +147,12 @@ def calibrate_network(
     layers = {str(point.node.name): count_macs(point.node) or 0 for point in placement.weights}
     total = sum(count_macs(node) or 0 for node in model.graph if is_linear_layer(node))
     return Calibrated(model, layers, total, ranges, roundings, counts)
+
+
+def _frames_to_round(model: ir.Model) -> int:
+    sizes = [value.shape for value in model.graph.inputs if value.name not in model.graph.initializers]
+    numbers = sum(int(np.prod([size for size in shape or () if isinstance(size, int)])) for shape in sizes)
+    return min(_FRAMES_TO_ROUND, max(1, _BYTES_TO_ROUND // (4 * numbers)))
 
 
 def quantize_layers(calibrated: Calibrated, scheme: Scheme, chosen: Collection[str]) -> Quantized:
@@ -146,12 +168,7 @@ def quantize_layers(calibrated: Calibrated, scheme: Scheme, chosen: Collection[s
     placement = place(model, left, scheme)
     for value in [value for value in placement.activations if value.name not in calibrated.ranges]:
         del placement.activations[value]  # with other layers chosen, an addition's other branch counts as the identity
-    scales: dict[str, npt.NDArray[Any]] = {}
-    for point in placement.weights:
-        key = str(point.node.outputs[0].name)
-        if (rounding := calibrated.roundings.get(key)) is not None:
-            apply_rounding(model, point, rounding)
-            scales[key] = rounding.scales
+    scales = apply_roundings(model, placement, calibrated.roundings)
     insert_qdq(model, placement, calibrated.ranges, scales, scheme)
     done = sum(calibrated.layers[name] for name in chosen)
     counts = {"layers in INT8": len(placement.weights), "layers left out": len(placement.left_out), **calibrated.counts}

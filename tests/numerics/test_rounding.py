@@ -13,15 +13,15 @@ from edgecnn.graph.prepare import infer_shapes
 from edgecnn.quantize.insert import fake_quantize, insert_qdq, scales_of
 from edgecnn.quantize.place import place
 from edgecnn.quantize.ranges import Grid, Range
-from edgecnn.quantize.rounding import apply_rounding, find_roundings
+from edgecnn.quantize.rounding import apply_roundings, find_roundings
 from edgecnn.quantize.schemes import QUANT_MAX, Scheme
 
 GraphOf = Callable[..., Any]
 OutputsOf = Callable[..., dict[str, np.ndarray]]
 
 EXAMPLES = settings(max_examples=25, deadline=None)
-# A depthwise convolution of one tap has nothing to choose; errors of both are then those of FP32 sums.
-ROUNDING = 1e-6
+# A fifth of the frames only chooses how firmly weights are held, so nearest may be better on them by chance.
+CHANCE = 0.02
 
 
 def correlated(random: np.random.Generator, channels: int, rank: int, sides: int, count: int) -> list[np.ndarray]:
@@ -50,11 +50,8 @@ def rounded(model: Any, frames: list[np.ndarray], limit: float, *, learned: bool
     found = find_roundings(
         model, placement, {"x": Range(-limit, limit)}, ({"x": frame} for frame in frames), learned=learned
     )
-    (point,) = placement.weights
-    apply_rounding(model, point, found["y"])
-    insert_qdq(
-        model, placement, {"x": Range(-limit, limit)}, {"y": found["y"].scales}, Scheme("test", weights_as_int8=True)
-    )
+    scales = apply_roundings(model, placement, found)
+    insert_qdq(model, placement, {"x": Range(-limit, limit)}, scales, Scheme("test", weights_as_int8=True))
     infer_shapes(model)
     return model
 
@@ -110,7 +107,7 @@ def test_learned_rounding_halves_what_rounding_weights_costs(
 def test_learned_rounding_makes_up_for_inputs_too(
     graph_of: GraphOf, outputs_of: OutputsOf, seed: int, groups: int, kernel: int, part: float
 ) -> None:
-    """On the places that it has seen, with inputs that are rounded, and clipped to a part of their range."""
+    """With inputs that are rounded, and clipped to a part of their range."""
     random = np.random.default_rng(seed)
     frames = correlated(random, 8, 3, 8, 32)
     limit = part * max(float(frame.max()) for frame in frames)
@@ -118,4 +115,4 @@ def test_learned_rounding_makes_up_for_inputs_too(
 
     learned, nearest = compare(outputs_of, make, frames, frames, limit)
 
-    assert learned <= nearest * (1 + ROUNDING)
+    assert learned <= nearest * (1 + CHANCE)

@@ -45,10 +45,6 @@ def test_negative_values_are_counted_apart() -> None:
     assert histogram.extent() == Range(-2, 4)
 
 
-# Bins of channels are an eighth of an octave wide where they begin with a power of 2, the widest by proportion.
-WIDEST = 9 / 8
-
-
 def channels(*rows: list[float]) -> np.ndarray:
     """An array (1, channels, values)."""
     return np.float32([rows])
@@ -59,18 +55,19 @@ def test_each_channel_has_its_own_peak() -> None:
     histogram.update(channels([1, -3, 0.5], [0.001, 0, 0], [-700, 5, 1]))
     histogram.update(channels([2, 2, 2], [0, 0, -0.002], [1, 1, 1]))
 
-    peaks = histogram.peaks()
-
-    assert (peaks >= [3, 0.002, 700]).all()
-    assert (peaks <= np.multiply([3, 0.002, 700], WIDEST)).all()
+    assert histogram.peaks().tolist() == [3, np.float32(0.002), 700]
 
 
-@pytest.mark.parametrize("value", [2.0**exponent for exponent in (-29, -10, -1, 0, 3, 17)])
-def test_a_power_of_two_is_in_the_bin_that_it_begins(value: float) -> None:
-    histogram = ChannelHistogram()
-    histogram.update(channels([value], [np.nextafter(np.float32(value), np.float32(0))]))
+def test_a_large_array_is_counted_in_part_and_its_peak_is_not_missed() -> None:
+    values = np.ones((1, 2, 1024, 256), np.float32)
+    values[0, :, 1, 1] = -8
+    by_channel, whole = ChannelHistogram(), Histogram()
+    by_channel.update(values)
+    whole.update(values)
 
-    assert histogram.peaks().tolist() == [value * WIDEST, value]
+    assert by_channel.peaks().tolist() == [8, 8]
+    assert (whole.low, whole.high) == (-8, 1)
+    assert values.size / 6 < whole.counts.sum() < values.size
 
 
 def test_channels_of_zeros_have_no_range() -> None:
@@ -87,7 +84,7 @@ def test_values_next_to_nothing_count_as_zeros() -> None:
     histogram = ChannelHistogram()
     histogram.update(channels([1e-45, -1e-40], [2.0**-31, -(2.0**-40)], [2.0**-29, 0]))
 
-    assert histogram.peaks().tolist() == [0, 0, 2.0**-29 * WIDEST]
+    assert histogram.peaks().tolist() == [0, 0, 2.0**-29]
     assert histogram.ranges()[:2].tolist() == [0, 0]
 
 
@@ -96,7 +93,7 @@ def test_huge_values_are_as_large_as_the_last_bin() -> None:
     histogram = ChannelHistogram()
     histogram.update(channels([1e6, 1], [np.finfo(np.float32).max, -3e38], [2.0**18 - 1, 0]))
 
-    assert histogram.peaks().tolist() == [2.0**18] * 3
+    assert histogram.peaks().tolist() == [2.0**18, 2.0**18, 2.0**18 - 1]
     assert np.isfinite(histogram.ranges()).all()
     assert (histogram.ranges() > 0).all()
 
@@ -115,8 +112,7 @@ def test_all_pictures_of_a_batch_count_for_their_channel(shape: tuple[int, ...])
     np.testing.assert_array_equal(at_once.peaks(), one_by_one.peaks())
     np.testing.assert_array_equal(at_once.ranges(), one_by_one.ranges())
     expected = np.abs(values).max(axis=(0, *range(2, values.ndim)))
-    assert (at_once.peaks() >= expected).all()
-    assert (at_once.peaks() <= expected * WIDEST).all()
+    np.testing.assert_array_equal(at_once.peaks(), expected)
 
 
 def test_channels_take_no_more_memory_with_more_updates() -> None:
@@ -129,4 +125,3 @@ def test_channels_take_no_more_memory_with_more_updates() -> None:
         histogram.update(values * np.float32(1 + step))
 
     assert {name: (array.shape, array.nbytes) for name, array in vars(histogram).items()} == first
-    assert sum(array.sum() for array in vars(histogram).values()) == 501 * 3 * 50

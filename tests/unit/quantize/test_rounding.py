@@ -9,14 +9,15 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgecnn.graph.layer_weights import read_weights
+from edgecnn.graph.layer_weights import LayerWeights, read_weights
 from edgecnn.graph.model import constant
 from edgecnn.graph.prepare import infer_shapes
-from edgecnn.quantize import rounding
+from edgecnn.quantize import layer_rounding, rounding
 from edgecnn.quantize.insert import insert_qdq, quantize, weight_scales
+from edgecnn.quantize.moments import Moments
 from edgecnn.quantize.place import place
 from edgecnn.quantize.ranges import Range
-from edgecnn.quantize.rounding import apply_rounding, find_roundings
+from edgecnn.quantize.rounding import apply_roundings, find_roundings
 from edgecnn.quantize.samples import PLACES, sample_columns
 from edgecnn.quantize.schemes import QUANT_MAX, Scheme
 
@@ -43,10 +44,7 @@ def round_in_place(
     placement = place(model)
     ranges = {str(value.name): Range(-limit, limit) for value in placement.activations}
     found = find_roundings(model, placement, ranges, ({"x": frame} for frame in frames), learned=learned)
-    for point in placement.weights:
-        if (layer := found.get(str(point.node.outputs[0].name))) is not None:
-            apply_rounding(model, point, layer)
-    return {name: layer.scales for name, layer in found.items()}
+    return apply_roundings(model, placement, found)
 
 
 def quantized(model: Any, scales: dict[str, np.ndarray], limit: float = CLIPPED) -> Any:
@@ -166,7 +164,7 @@ def test_weights_lie_on_the_grid_of_the_scales(graph_of: GraphOf, case: str, lea
 
 @pytest.mark.parametrize("learned", [True, False], ids=["learned", "nearest"])
 def test_layers_are_corrected_one_by_one(graph_of: GraphOf, outputs_of: OutputsOf, learned: bool) -> None:
-    """Each from its own FP32 input, though none of the nodes has a name and two share their weights."""
+    """Though none of the nodes has a name and two share their weights."""
     text = """net (float[1, 4, 8, 8] x) => (float[1, 4, 8, 8] y) {
         a = Conv(x, w)
         r = Relu(a)
@@ -183,6 +181,77 @@ def test_layers_are_corrected_one_by_one(graph_of: GraphOf, outputs_of: OutputsO
     after = mean_error(outputs_of, original, quantized(model, scales), PICTURES)
     # What a layer adds to the spread of its output, not to its mean, moves what the next one clips.
     assert np.abs(after).mean() < np.abs(before).mean() / 2
+
+
+def test_the_last_layer_makes_up_for_those_before(graph_of: GraphOf, outputs_of: OutputsOf) -> None:
+    """All that two layers before have moved its output by, on the average."""
+    text = """net (float[1, 4, 8, 8] x) => (float[1, 4, 8, 8] y) {
+        a = Conv(x, w)
+        r = Relu(a)
+        c = Conv(r, v)
+        s = Add(c, r)
+        y = Conv(s, w)
+    }"""
+    arrays = {"w": weights(4, 4, 1, 1), "v": weights(4, 4, 1, 1) * np.float32(0.5)}
+    original, learned, nearest = (graph_of(text, **arrays) for _ in range(3))
+    for model in (original, learned, nearest):
+        infer_shapes(model)
+
+    errors = [
+        np.abs(
+            mean_error(outputs_of, original, quantized(model, round_in_place(model, PICTURES, learned=how)), PICTURES)
+        )
+        for model, how in ((learned, True), (nearest, False))
+    ]
+
+    assert errors[0].max() < NOTHING
+    assert errors[1].max() > 100 * NOTHING
+
+
+def test_what_an_activation_cuts_off_does_not_count(graph_of: GraphOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[int, tuple[float, float]] = {}
+
+    def spy(layer: Any, moments: Any, kept: Any, bounds: tuple[float, float], *, learned: bool) -> Any:
+        seen[len(seen)] = bounds
+        return layer_rounding.round_layer(layer, moments, kept, bounds, learned=learned)
+
+    monkeypatch.setattr(rounding, "round_layer", spy)
+    model = graph_of(
+        """net (float[1, 4, 8, 8] x) => (float[1, 4, 8, 8] y) {
+            a = Conv(x, w)
+            b = Relu(a)
+            c = Conv(b, w)
+            d = Clip(c, zero, six)
+            e = Conv(d, w)
+            f = Clip(e, zero)
+            g = Conv(f, w)
+            h = Relu(g)
+            i = Add(g, h)
+            y = Conv(i, w)
+        }""",
+        w=weights(4, 4, 1, 1),
+        zero=np.float32(0),
+        six=np.float32(6),
+    )
+
+    round_in_place(model, PICTURES)
+
+    anything = (-np.inf, np.inf)
+    assert list(seen.values()) == [(0, np.inf), (0, 6), (0, np.inf), anything, anything]
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_other_samples_say_whether_a_refit_holds(holds: bool) -> None:
+    """Of 20 samples each input is half of what the quantized network has; so it is of others, or it is not."""
+    found = np.random.default_rng(0).standard_normal((1, 1, 20)).astype(np.float32)
+    layer = LayerWeights(np.ones((1, 1, 1, 1)), np.zeros(1), (1, 1, 1, 1), np.dtype(np.float32), inputs_first=False)
+    moments = Moments(whole=True)
+    moments.add(found / 2, found)
+
+    kept = (found / 2 if holds else found, found)
+    made = layer_rounding.round_layer(layer, moments, [kept], (-np.inf, np.inf), learned=True)
+
+    assert made.weight.item() == pytest.approx(0.5 if holds else 1, abs=0.05)
 
 
 def test_shared_weights_are_rounded_for_each_layer(graph_of: GraphOf) -> None:
@@ -300,7 +369,7 @@ def test_a_layer_with_many_inputs_is_rounded_to_nearest(
 
     round_in_place(small, frames)
     round_in_place(nearest, frames, learned=False)
-    monkeypatch.setattr(rounding, "_MOST_INPUTS", 5)
+    monkeypatch.setattr(layer_rounding, "_MOST_INPUTS", 5)
     round_in_place(large, frames)
 
     found = [[constant(value) for value in next(iter(model.graph)).inputs[1:]] for model in (small, large, nearest)]

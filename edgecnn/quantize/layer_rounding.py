@@ -1,0 +1,141 @@
+"""Least squares on the INT8 grid, for one layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn.graph.layer_weights import Float64, LayerWeights
+from edgecnn.quantize.insert import scales_of
+from edgecnn.quantize.moments import Moments
+from edgecnn.quantize.schemes import QUANT_MAX
+
+# The matrix of a layer with more inputs than this would not fit: its weights are rounded to nearest.
+_MOST_INPUTS = 2304
+# How firmly the refitted weights may be held to the FP32 ones, relative to the variance of each input.
+_FIRMNESS = (0.1, 1.0, 10.0, 100.0, 1000.0)
+# The same for what is rounded column by column.
+_DAMPING = 0.1
+
+Samples = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """A layer on the INT8 grid.
+
+    Attributes:
+        weight: In the form of ``LayerWeights``, every value a whole multiple of its output channel's scale.
+        bias: (outputs,), with the mean error of each output taken out.
+        scales: (outputs,).
+    """
+
+    weight: Float64
+    bias: Float64
+    scales: npt.NDArray[np.float32]
+
+
+def is_small(weights: LayerWeights) -> bool:
+    """Whether a layer has few enough inputs for learned rounding."""
+    return weights.weight.shape[2] * weights.weight.shape[3] <= _MOST_INPUTS
+
+
+def round_layer(
+    weights: LayerWeights, seen: Moments, kept: Sequence[Samples], bounds: tuple[float, float], *, learned: bool
+) -> Rounding:
+    """Put a layer on the grid; see ``find_roundings``.
+
+    Args:
+        weights: The layer's, in FP32.
+        seen: Moments of its inputs.
+        kept: Other samples: x, and q.
+        bounds: What the activation behind the layer leaves of its output.
+        learned: Whether to do more than rounding to nearest; then ``seen`` are whole.
+    """
+    groups, outputs, taken, taps = weights.weight.shape
+    kernel = weights.weight.reshape(groups, outputs, -1)
+    scales = scales_of(np.abs(kernel).max(axis=2))
+    step = scales[..., None].astype(np.float64)
+    exact = np.concatenate([kernel, weights.bias.reshape(groups, outputs, 1)], axis=2)
+    square, cross = seen.means()
+    if not seen.count or not (np.isfinite(square).all() and np.isfinite(cross).all()):
+        # Nothing was seen; or values above 1e18, as in graphs with weights of 1, whose squares FP32 does not hold.
+        found = np.concatenate([_on_grid(kernel, step), exact[..., -1:]], axis=2)
+    elif learned:
+        refitted = [_refitted(exact, square, cross, firmness) for firmness in _FIRMNESS]
+        found = _learned(_best(refitted, exact, kept, bounds), step, square)
+        found[..., -1] += _mean_error(exact, found, kept) * _places(kept) / (seen.count + _places(kept))
+    else:
+        nearest = _on_grid(kernel, step)
+        # Mean of W x - V q with x = q + e, over the samples.
+        mean_error = (kernel - nearest) @ square[:, :-1] + kernel @ cross[:, :-1]
+        found = np.concatenate([nearest, exact[..., -1:] + mean_error], axis=2)
+    return Rounding(
+        found[..., :-1].reshape(groups, outputs, taken, taps), found[..., -1].reshape(-1), scales.reshape(-1)
+    )
+
+
+def _regular(square: Float64, firmness: float) -> Float64:
+    inputs = square.shape[2] - 1
+    power = np.einsum("gii->gi", square)[:, :inputs]
+    ridge = firmness * (power + 1e-3 * power.mean(axis=1, keepdims=True)) + np.finfo(np.float32).tiny
+    # The bias column is free; its tiny ridge keeps the matrix regular where an input is constant.
+    return square + np.stack([np.diag(np.append(row, 1e-9)) for row in ridge])
+
+
+def _refitted(exact: Float64, square: Float64, cross: Float64, firmness: float) -> Float64:
+    """Weights for the quantized inputs, not on the grid."""
+    return exact + np.linalg.solve(_regular(square, firmness), (exact @ cross).swapaxes(1, 2)).swapaxes(1, 2)
+
+
+def _best(refitted: Sequence[Float64], exact: Float64, kept: Sequence[Samples], bounds: tuple[float, float]) -> Float64:
+    """The refit with the least error behind the activation, on samples that it was not fitted to."""
+    if not kept:
+        return refitted[len(refitted) // 2]
+    x, q = (np.concatenate(parts, axis=2) for parts in zip(*kept, strict=True))
+
+    def output(weights: Float64, columns: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        single = weights.astype(np.float32)
+        return np.clip(single[..., :-1] @ columns + single[..., -1:], *bounds)
+
+    wanted = output(exact, x)
+    return min(refitted, key=lambda each: float(((output(each, q) - wanted) ** 2).mean()))
+
+
+def _mean_error(exact: Float64, found: Float64, kept: Sequence[Samples]) -> Float64:
+    """Mean over samples of W x - V q, for each output."""
+    if not kept:
+        return np.zeros(exact.shape[:2])
+    x, q = (
+        np.pad(np.concatenate(parts, axis=2).mean(axis=2), ((0, 0), (0, 1)), constant_values=1)
+        for parts in zip(*kept, strict=True)
+    )
+    return np.einsum("goi,gi->go", exact, x) - np.einsum("goi,gi->go", found, q)
+
+
+def _places(kept: Sequence[Samples]) -> int:
+    return sum(x.shape[2] for x, _ in kept)
+
+
+def _learned(wanted: Float64, step: Float64, square: Float64) -> Float64:
+    """Round column by column."""
+    inputs = wanted.shape[2] - 1
+    regular = _regular(square, _DAMPING)
+    order = np.argsort(-np.einsum("gii->gi", square)[:, :inputs], axis=1, kind="stable")
+    order = np.concatenate([order, np.full((len(order), 1), inputs)], axis=1)
+    regular = np.take_along_axis(np.take_along_axis(regular, order[:, :, None], axis=1), order[:, None, :], axis=2)
+    wanted = np.take_along_axis(wanted, order[:, None, :], axis=2)
+    factor = np.linalg.cholesky(np.linalg.inv(regular)).swapaxes(1, 2)
+    for column in range(inputs):
+        rounded = _on_grid(wanted[..., column : column + 1], step)
+        error = (wanted[..., column : column + 1] - rounded) / factor[:, column, column, None, None]
+        wanted[..., column + 1 :] -= error * factor[:, None, column, column + 1 :]
+        wanted[..., column : column + 1] = rounded
+    return np.take_along_axis(wanted, np.argsort(order, axis=1)[:, None, :], axis=2)
+
+
+def _on_grid(values: Float64, step: Float64) -> Float64:
+    return np.clip(np.rint(values / step), -QUANT_MAX, QUANT_MAX) * step
