@@ -24,7 +24,8 @@ def test_auto_falls_back_to_what_the_device_has(monkeypatch: pytest.MonkeyPatch,
         raise GateMissed("too far")
 
     monkeypatch.setattr(precision, "_to_int8", missed)
-    monkeypatch.setattr(precision, "_kept", lambda *_: "cast")
+    manifest = SimpleNamespace(detail={"in FP32 for accuracy": []})
+    monkeypatch.setattr(precision, "_kept", lambda *_: SimpleNamespace(artifact=SimpleNamespace(manifest=manifest)))
     monkeypatch.setattr(precision.stages, "cast", lambda *_: "cast")
     recipe = SimpleNamespace(quantize=QuantizePart(precision="auto"))
     progress = SimpleNamespace(note=lambda _: None)
