@@ -31,6 +31,7 @@ _DTYPES = {
 _ERROR_SEVERITY = 3
 # It lets a MaxPool pad for itself, with what is smaller than any number, where the graph pads with 0 (seen with 1.31).
 _WRONG = ["Pad_Fusion"]
+_OF_TENSORRT = "EfficientNMS_TRT is TensorRT's: run it on the device, or convert with detection.nms: onnx or none"
 
 
 class OrtSession:
@@ -71,9 +72,8 @@ class OrtSession:
         except Exception as error:  # onnxruntime raises a dozen unrelated types here
             name = model if isinstance(model, Path) else "in memory"
             reason = str(error).strip().splitlines()[0]
-            raise InputError(
-                f"model {name}: ONNX Runtime cannot load it: {reason}", "check that the file is whole and valid"
-            ) from None
+            remedy = _OF_TENSORRT if "EfficientNMS_TRT" in reason else "check that the file is whole and valid"
+            raise InputError(f"model {name}: ONNX Runtime cannot load it: {reason}", remedy) from None
         self.inputs = tuple(_spec(value) for value in self._session.get_inputs())
         self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
         self.description = f"ONNX Runtime {ort.__version__}, CPU"

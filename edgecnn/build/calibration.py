@@ -16,8 +16,8 @@ from edgecnn.core.files import write_text
 from edgecnn.evaluate.accuracy import frames_of
 from edgecnn.graph.decoding_nodes import decoding_nodes
 from edgecnn.graph.embed_preprocess import preprocess_nodes
-from edgecnn.graph.model import input_specs, load_model, name_nodes
-from edgecnn.graph.prepare import infer_shapes, run_passes
+from edgecnn.graph.model import input_specs
+from edgecnn.graph.prepare import load_named
 from edgecnn.quantize.calibration_file import load_calibrated, save_calibrated
 from edgecnn.quantize.network import calibrate_network
 from edgecnn.quantize.schemes import Scheme
@@ -53,9 +53,7 @@ def calibrate(work: Work, parent: Artifact, scheme: Scheme) -> Artifact:
     def make(payload: Path) -> StageOutput:
         nonlocal made
         made = True
-        model = load_model(parent.path)
-        run_passes(model, (infer_shapes,))
-        name_nodes(model)
+        model = load_named(parent.path)
         name = input_specs(model)[0].name
 
         def feeds(purpose: str, most: int | None = None) -> Iterable[dict[str, Any]]:

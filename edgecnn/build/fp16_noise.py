@@ -11,8 +11,8 @@ import numpy as np
 from edgecnn.build.frames import Frames, ort_network
 from edgecnn.core.artifact import Artifact
 from edgecnn.graph.cast_fp16 import cast_to_fp16
-from edgecnn.graph.model import load_model, name_nodes, save_model
-from edgecnn.graph.prepare import infer_shapes, run_passes
+from edgecnn.graph.model import save_model
+from edgecnn.graph.prepare import load_named
 
 # So many parts of a network are tried, each on so many frames.
 _PARTS, _FRAMES = 16, 8
@@ -35,16 +35,12 @@ def noisy_nodes(folded: Artifact, frames: Frames, keep: Collection[str], wanted_
     Returns:
         Names of nodes, none of ``keep`` among them.
     """
-    model = load_model(folded.path)
-    run_passes(model, (infer_shapes,))
-    name_nodes(model)
+    model = load_named(folded.path)
     names = [str(node.name) for node in model.graph if str(node.name) not in keep]
     parts = [part.tolist() for part in np.array_split(np.asarray(names, dtype=object), min(_PARTS, len(names)))]
     reference, noises = ort_network(folded.path), list[float]()
     for part in parts:
-        tried = load_model(folded.path)
-        run_passes(tried, (infer_shapes,))
-        name_nodes(tried)
+        tried = load_named(folded.path)
         cast_to_fp16(tried, {str(node.name) for node in tried.graph} - set(part))
         save_model(tried, scratch)
         ratio = frames.parity(reference, ort_network(scratch), _FRAMES).snr_db

@@ -12,7 +12,7 @@ _SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, float(
 # Of fewer objects one box more or less moves mAP by more than the bars allow.
 _ENOUGH_OBJECTS = 30
 _CHANGES_PER_LOSS = 10
-_ADVICE = "calibrate on more pictures like those of the camera, or convert with --precision fp16"
+_ADVICE = "calibrate on more pictures like those of the camera, or take a higher --precision"
 
 
 def require_kept(artifact: Artifact, accuracy: Accuracy | None, reference: Accuracy | None, gates: GatePart) -> None:
@@ -43,7 +43,7 @@ def require_kept(artifact: Artifact, accuracy: Accuracy | None, reference: Accur
         raise GateMissed(
             f"{stage}: top-1 falls from {reference.top1:.2%} to {accuracy.top1:.2%}, by {drop:.2f} points; "
             f"{gates.max_drop:g} are allowed",
-            "calibrate on more pictures, allow more with --max-drop, or convert with --precision fp16",
+            "calibrate on more pictures, allow more with --max-drop, or take a higher --precision",
         )
 
 
@@ -64,7 +64,7 @@ def require_few_changes(accuracy: Accuracy, gates: GatePart) -> None:
         raise GateMissed(
             f"int8: names another class than FP32 on {1 - accuracy.agreement:.1%} of {accuracy.images} pictures; "
             f"a search for a loss of {gates.max_drop:g} points at most allows {allowed:.1%}",
-            "allow more with --max-drop, leave more out with quantize.max_fp16_share, or convert with --precision fp16",
+            "allow more with --max-drop, leave more out with quantize.max_fp16_share, or take a higher --precision",
         )
 
 
@@ -107,7 +107,7 @@ def require_boxes_kept(
         raise GateMissed(
             f"{stage}: mAP falls from {reference.map:.4f} to {accuracy.map:.4f}, by {drop:.2f} points; "
             f"{gates.max_drop:g} are allowed",
-            "calibrate on more pictures, allow more with --max-drop, or convert with --precision fp16",
+            "calibrate on more pictures, allow more with --max-drop, or take a higher --precision",
         )
     notes: list[str] = []
     for size, count in count_by_size(truth).items():

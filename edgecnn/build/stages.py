@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from edgecnn.core.detector import Detector, Layout
 from edgecnn.core.files import hash_file
 from edgecnn.core.progress import Progress
 from edgecnn.core.recipe import ModelPart, QuantizePart, Recipe, is_callable
-from edgecnn.errors import GateMissed
 from edgecnn.evaluate.parity import (
     FP16_BAR_DB,
     FP32_BAR_DB,
@@ -29,9 +27,9 @@ from edgecnn.graph.cast_fp16 import FP16_MAX, FP16_NORMAL, cast_to_fp16, nodes_o
 from edgecnn.graph.cleanup import clean_up
 from edgecnn.graph.decoding_nodes import decoding_nodes
 from edgecnn.graph.detection_outputs import DECODED, decode_outputs
-from edgecnn.graph.model import hash_model, input_specs, load_model, name_nodes, output_specs, save_model
+from edgecnn.graph.model import hash_model, input_specs, load_model, output_specs, save_model
 from edgecnn.graph.opset import raise_opset
-from edgecnn.graph.prepare import PREPARATION, infer_shapes, run_passes
+from edgecnn.graph.prepare import PREPARATION, infer_shapes, load_named, run_passes
 from edgecnn.graph.summary import count_parameters
 from edgecnn.quantize.calibrate import collect_ranges
 from edgecnn.vision.decode_detections import candidates
@@ -60,8 +58,6 @@ def train(recipe: Recipe, images: ImageSet, store: Store, progress: Progress) ->
 
         module = zoo.build_module(recipe.model)
         losses = train_classifier(module, images, recipe.preprocess, config, progress)
-        if not math.isfinite(losses[-1]):
-            raise GateMissed("train: the loss is not a number any more", "lower train.learning_rate")
         torch.save(module.state_dict(), payload)
         parameters = sum(parameter.numel() for parameter in module.parameters())
         return StageOutput(
@@ -177,9 +173,7 @@ def cast(folded: Artifact, frames: Frames, store: Store) -> Artifact:
     """Compute in FP16, except where the values seen on the frames would overflow, and where too much is lost."""
 
     def work(payload: Path) -> StageOutput:
-        model = load_model(folded.path)
-        run_passes(model, (infer_shapes,))
-        name_nodes(model)
+        model = load_named(folded.path)
         keep = nodes_of(model, values_beyond_fp16(model, frames))
         if not frames.classes:  # coordinates in pixels need more digits than FP16 has
             keep.update(decoding_nodes(model))
@@ -200,9 +194,7 @@ def cast(folded: Artifact, frames: Frames, store: Store) -> Artifact:
 
 def _written_in_fp16(folded: Artifact, keep: set[str], payload: Path) -> dict[str, int]:
     """Write the network in FP16 but for some nodes; what was done."""
-    model = load_model(folded.path)
-    run_passes(model, (infer_shapes,))
-    name_nodes(model)
+    model = load_named(folded.path)
     counts = {**cast_to_fp16(model, keep).counts, **run_passes(model, (clean_up, infer_shapes))}
     save_model(model, payload)
     return counts

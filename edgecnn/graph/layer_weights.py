@@ -72,8 +72,13 @@ def read_weights(layer: ir.Node) -> LayerWeights | None:
 
 
 def biased_layer(node: ir.Node) -> LayerWeights | None:
-    """The weights of a Conv or Gemm on a computed input, where it has one bias for each output channel."""
+    """The weights of a Conv or Gemm on a computed input, where it has one bias for each output channel.
+
+    A Gemm that transposes its input has none: its rows would be channels.
+    """
     if node.op_type not in ("Conv", "Gemm") or node.inputs[0] is None or constant(node.inputs[0]) is not None:
+        return None
+    if attribute_ints(node, "transA", 0)[0]:
         return None
     weights = read_weights(node)
     return weights if weights is not None and weights.has_channel_bias else None

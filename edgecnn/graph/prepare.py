@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import onnx_ir as ir
 import onnx_ir.passes.common as common
@@ -11,7 +12,7 @@ from edgecnn.graph.cleanup import clean_up
 from edgecnn.graph.fold_bn import fold_batch_norm
 from edgecnn.graph.fold_pad import fold_pad
 from edgecnn.graph.freeze import freeze_batch
-from edgecnn.graph.model import PassResult
+from edgecnn.graph.model import PassResult, load_model, name_nodes
 
 Pass = Callable[[ir.Model], PassResult]
 
@@ -19,6 +20,14 @@ Pass = Callable[[ir.Model], PassResult]
 def infer_shapes(model: ir.Model) -> PassResult:
     """Give every value the element type and shape that ONNX can infer."""
     return PassResult(modified=common.ShapeInferencePass()(model).modified)
+
+
+def load_named(path: Path) -> ir.Model:
+    """An ONNX file as passes want it that speak of nodes by name: shapes inferred, every node named."""
+    model = load_model(path)
+    run_passes(model, (infer_shapes,))
+    name_nodes(model)
+    return model
 
 
 PREPARATION: tuple[Pass, ...] = (

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecnn.graph.fold_pad import conv_pads
-from edgecnn.graph.layer_weights import LayerWeights, biased_layer, replace_weights
+from edgecnn.graph.layer_weights import biased_layer, replace_weights
 from edgecnn.graph.model import add_initializer, constant
 from edgecnn.quantize.elementwise import append_elementwise, channel_count, is_elementwise
 from edgecnn.quantize.place import Placement
@@ -38,11 +38,11 @@ def find_centrable(placement: Placement) -> Centrable:
     costly: list[str] = []
     for value in placement.activations:
         producer = value.producer()
-        readers = [_absorbing(node) if position == 0 else None for node, position in value.uses()]
+        readers = [_pads(node) if position == 0 else None for node, position in value.uses()]
         if producer is None or value.is_graph_output() or not channel_count(value) or None in readers:
             continue
         by_bounds = producer.op_type == "Clip" and _moved_clip(producer) is not None
-        if by_bounds and all(not any(_pads(node)) for node, _ in value.uses()):
+        if by_bounds and not any(any(pads or ()) for pads in readers):
             free.append(str(value.name))
         elif by_bounds or biased_layer(producer) is not None or producer.op_type == "Relu" or is_elementwise(producer):
             costly.append(str(value.name))
@@ -80,7 +80,7 @@ def centre_activations(model: ir.Model, placement: Placement, ranges: dict[str, 
             assert weights is not None
             bias = weights.bias.reshape(-1) + middle * weights.weight.sum(axis=(2, 3)).reshape(-1)
             replace_weights(model.graph, node, weights, weights.weight, bias, "uncentred")
-            if any(pads := _pads(node)):
+            if any(pads := _pads(node) or ()):
                 if pads not in padded:
                     padded[pads] = _pad_before(model.graph, node, value, pads, -middle)
                     ranges[str(padded[pads].name)] = Range(-half, half)
@@ -150,16 +150,9 @@ def _moved_clip(clip: ir.Node) -> tuple[ir.Node, tuple[float, float]] | None:
     return source, (float(bounds[0]), float(bounds[1]))
 
 
-def _absorbing(node: ir.Node) -> LayerWeights | None:
-    """The weights of a layer that can take a constant added to its input into its bias, given a Pad if it pads."""
+def _pads(node: ir.Node) -> tuple[int, ...] | None:
+    """The padding of a layer that can take a constant added to its input into its bias; None for all else."""
     weights = biased_layer(node)
-    if weights is None or node.op_type == "Gemm":
-        return weights
-    return weights if conv_pads(node, len(weights.shape) - 2) is not None else None
-
-
-def _pads(node: ir.Node) -> tuple[int, ...]:
-    """A layer's padding; none for a Gemm."""
-    weights = biased_layer(node)
-    assert weights is not None
-    return conv_pads(node, len(weights.shape) - 2) or () if node.op_type == "Conv" else ()
+    if weights is None:
+        return None
+    return conv_pads(node, len(weights.shape) - 2) if node.op_type == "Conv" else ()

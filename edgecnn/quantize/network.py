@@ -109,7 +109,7 @@ def calibrate_network(
     placement = place(model, exclude, scheme)
     if not placement.weights:
         reason = next(iter(placement.left_out.values()), "none has weights")
-        raise GateMissed(f"int8: no layer can be quantized: {reason}", "convert with --precision fp16")
+        raise GateMissed(f"int8: no layer can be quantized: {reason}", "convert with a higher --precision")
     moved = centre_channels(model, feeds("centre channels"), exclude) if config.equalize and scheme.symmetric else 0
     equalized = equalize(model, feeds("equalize channels"), exclude, scheme) if config.equalize else 0
     placement = place(model, exclude, scheme)  # of what was added, too

@@ -70,7 +70,7 @@ def _data(node: ir.Node) -> ir.Value:
 def _absorbs(node: ir.Node, weights: LayerWeights) -> bool:
     """Whether a constant in an input channel is a constant in the output's: no padding with zeros, channels first."""
     if node.op_type == "Gemm":
-        return "transA" not in node.attributes or not node.attributes["transA"].as_int()
+        return True
     pads = conv_pads(node, len(weights.shape) - 2)
     return pads is not None and not any(pads)
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Progress
 from edgecnn.core.recipe import AugmentPart, TrainPart
+from edgecnn.errors import GateMissed
 from edgecnn.vision.images import ImageSet, read_image
 from edgecnn.vision.preprocess import preprocess
 
@@ -34,6 +35,9 @@ def train_classifier(
 
     Returns:
         The mean loss of each epoch.
+
+    Raises:
+        GateMissed: It diverges.
     """
     assert images.labels is not None
     torch.manual_seed(config.seed)
@@ -58,11 +62,13 @@ def train_classifier(
                 loss = functional.cross_entropy(
                     module(pictures), targets[chosen], label_smoothing=config.label_smoothing
                 )
+                if not math.isfinite(found := float(loss.detach())):
+                    raise GateMissed("train: the loss is not a number any more", "lower train.learning_rate")
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 schedule.step()
-                total += float(loss.detach())
+                total += found
             losses.append(total / batches)
             task.advance()
     module.eval()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 
@@ -85,3 +86,19 @@ def training(digits: Path, cache: Path) -> Path:
     """The folder of the 1,437 digits to train on."""
     del digits
     return next(cache.glob("*/digits/train"))
+
+
+@pytest.fixture(scope="session")
+def film(held_out: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int], tuple[Path, list[int]]]:
+    """Make a video of 60 held-out digits, of a width and a height, and say which they are."""
+
+    def make(width: int, height: int) -> tuple[Path, list[int]]:
+        path = tmp_path_factory.mktemp("camera") / "digits.avi"
+        pictures = sorted(held_out.glob("*/*.png"))[::6]
+        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10, (width, height))
+        for picture in pictures:
+            writer.write(cv2.resize(cv2.imread(str(picture)), (width, height)))
+        writer.release()
+        return path, [int(picture.parent.name) for picture in pictures]
+
+    return make

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnx
 import pytest
@@ -37,15 +37,8 @@ def conversion(edgecnn: Run, digits: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory, held_out: Path) -> tuple[Path, list[int]]:
-    """A video of 64 x 48 of 60 held-out digits, and which they are."""
-    path = tmp_path_factory.mktemp("camera") / "digits.avi"
-    pictures = sorted(held_out.glob("*/*.png"))[::6]
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
-    for picture in pictures:
-        writer.write(cv2.resize(cv2.imread(str(picture)), (64, 48)))
-    writer.release()
-    return path, [int(picture.parent.name) for picture in pictures]
+def video(film: Callable[[int, int], tuple[Path, list[int]]]) -> tuple[Path, list[int]]:
+    return film(64, 48)
 
 
 def events_of(edgecnn: Run, bundle: Path, source: object, events: Path, *options: object) -> tuple[Any, list[Any]]:

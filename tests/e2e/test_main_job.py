@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,15 +115,8 @@ def test_check_accepts_it_for_orin_and_not_for_nano(edgecnn: Run, digits: Path) 
 
 
 @pytest.fixture(scope="module")
-def camera(tmp_path_factory: pytest.TempPathFactory, held_out: Path) -> tuple[Path, list[int]]:
-    """A video of 60 held-out digits, and which they are."""
-    path = tmp_path_factory.mktemp("camera") / "digits.avi"
-    pictures = sorted(held_out.glob("*/*.png"))[::6]
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10, (128, 128))
-    for picture in pictures:
-        writer.write(cv2.resize(cv2.imread(str(picture)), (128, 128)))
-    writer.release()
-    return path, [int(picture.parent.name) for picture in pictures]
+def camera(film: Callable[[int, int], tuple[Path, list[int]]]) -> tuple[Path, list[int]]:
+    return film(128, 128)
 
 
 def test_run_on_a_video(edgecnn: Run, digits: Path, camera: tuple[Path, list[int]], tmp_path: Path) -> None:

@@ -87,3 +87,16 @@ def test_zeros_in_front_of_a_maximum_stay_zeros(optimize: bool) -> None:
 
     # Every window touches the border.
     assert not session.run({"x": np.full((1, 1, 4, 4), -1, np.float32)})["y"].any()
+
+
+def test_tensorrt_s_own_nms_is_named() -> None:
+    """A bundle that was made for DeepStream, say, and is tried on a PC."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17, "TRT" : 1]>
+        net (float[1, 4, 4] boxes, float[1, 4, 2] scores) => (int32[1, 1] number) {
+            number = TRT.EfficientNMS_TRT<plugin_version = "1">(boxes, scores)
+        }"""
+    )
+
+    with pytest.raises(InputError, match=r"(?s)EfficientNMS_TRT.*run it on the device"):
+        OrtSession(model.SerializeToString())

@@ -77,18 +77,7 @@ def end_to_end(tmp_path: Path) -> Path:
 
 
 def test_a_torch_detector_becomes_a_bundle(pictures: Path, tmp_path: Path) -> None:
-    (tmp_path / "two_heads_network.py").write_text(CODE)
-    recipe = Recipe.model_validate(
-        {
-            "name": "two-heads",
-            "task": "detection",
-            "model": {"source": f"{tmp_path}/two_heads_network:Network", "weights": "random"},
-            "preprocess": SPEC,
-            "labels": ["cat", "dog"],
-            "data": {"calibration": str(pictures)},
-            "quantize": {"precision": "fp16"},
-        }
-    )
+    recipe = two_heads(tmp_path, pictures, "none")
 
     conversion = convert(recipe, tmp_path / "bundle", Store(tmp_path / "store"), Silent())
 
