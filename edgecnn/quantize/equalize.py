@@ -29,7 +29,7 @@ _NEGLIGIBLE = 1e-4
 # What is left of INT8's error where scales below a ceiling pay: they are an approximation, and the others are not.
 _PAYS = 0.8
 # One frame of so many is kept for that, up to a number that memory holds.
-_KEPT_OF, _KEPT = 5, 16
+_KEPT_OF, _KEPT = 5, 32
 # A channel that is nearly dead would get a scale without bounds.
 _LARGEST = 2.0**10
 # And one that wakes up in another picture would meet its ceiling.
