@@ -60,21 +60,20 @@ def find_roundings(
         Roundings by the name of the layer's output. Layers that are not in it (ConvTranspose, a bias that differs from
         row to row) have none.
     """
-    frames = list(frames)
     layers = [layer for point in placement.weights if (layer := _Layer.of(point))]
-    places = PLACES
-    waves, networks, twins = [layers], SideBySide((model,), frames), dict[ir.Node, ir.Node]()
-    quantized = model
+    waves, networks, twins = [layers], [model], dict[ir.Node, ir.Node]()
     if learned:
-        places = max(PLACES, -(-SAMPLES // max(len(frames), 1)))
-        waves, (quantized, twins) = _waves(model, layers), _with_quantized_inputs(model, placement, ranges, scheme)
-        networks = SideBySide((model, quantized), frames)
+        waves = _waves(model, layers)
+        quantized, twins = _with_quantized_inputs(model, placement, ranges, scheme)
+        networks.append(quantized)
+    pair = SideBySide(networks, list(frames))
+    places = max(PLACES, -(-SAMPLES // max(pair.frames, 1))) if learned else PLACES
     found: dict[str, Rounding] = {}
     for index, wave in enumerate(waves):
         later = {layer.input for others in waves[index + 1 :] for layer in others}
         moments = [Moments(whole=learned and is_small(layer.weights)) for layer in wave]
         kept: list[list[Samples]] = [[] for _ in wave]
-        for frame, arrays in enumerate(networks.observe({layer.input for layer in wave}, later)):
+        for frame, arrays in enumerate(pair.observe({layer.input for layer in wave}, later)):
             for layer, seen, others in zip(wave, moments, kept, strict=True):
                 # The same places in both networks.
                 exact, now = (
@@ -90,7 +89,7 @@ def find_roundings(
             whole = learned and is_small(layer.weights)
             found[layer.output] = round_layer(layer.weights, seen, others, layer.bounds, learned=whole)
             if layer.node in twins:
-                _apply(quantized, twins[layer.node], found[layer.output])
+                _apply(networks[-1], twins[layer.node], found[layer.output])
             advance()
     return found
 

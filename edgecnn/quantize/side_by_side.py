@@ -14,7 +14,7 @@ import onnx_ir as ir
 from edgecnn.backends.ort import OrtSession
 
 # What is kept of all frames between two parts, of all networks together.
-_MOST_BYTES = 320 << 20
+_MOST_BYTES = 192 << 20
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -29,12 +29,15 @@ class SideBySide:
     Args:
         networks: Their inputs are the same, and have static shapes. The constants of nodes that were not run may be
             replaced between two calls of ``observe``; nodes may not.
-        frames: Feeds; all are kept.
+        frames: Feeds; all are kept, as long as they are needed.
+
+    Attributes:
+        frames: How many there are.
     """
 
     def __init__(self, networks: Sequence[ir.Model], frames: Sequence[Arrays]) -> None:
         self._networks = [_Network(model, frames) for model in networks]
-        self._count = len(frames)
+        self.frames = len(frames)
 
     def observe(self, names: Collection[str], later: Collection[str]) -> Iterator[tuple[Arrays, ...]]:
         """The values in each network, frame by frame.
@@ -45,7 +48,7 @@ class SideBySide:
         """
         cuts = [network.cut_behind(names, later) for network in self._networks]
         sizes = [_bytes_of(value) for cut in cuts for value in cut]
-        fits = None not in sizes and self._count * sum(size or 0 for size in sizes) <= _MOST_BYTES
+        fits = None not in sizes and self.frames * sum(size or 0 for size in sizes) <= _MOST_BYTES
         parts = [network.part(names, cut if fits else ()) for network, cut in zip(self._networks, cuts, strict=True)]
         with ThreadPoolExecutor(len(parts)) as pool:
 
@@ -53,10 +56,10 @@ class SideBySide:
                 frame = zip(self._networks, parts, strict=True)
                 return [pool.submit(_run, part, network.kept[index]) for network, part in frame]
 
-            ahead = start(0) if self._count else []
-            for index in range(self._count):
+            ahead = start(0) if self.frames else []
+            for index in range(self.frames):
                 found = [each.result() for each in ahead]
-                ahead = start(index + 1) if index + 1 < self._count else []
+                ahead = start(index + 1) if index + 1 < self.frames else []
                 for network, values, cut in zip(self._networks, found, cuts, strict=True):
                     if fits:
                         network.kept[index] = {str(value.name): values[str(value.name)] for value in cut}
