@@ -96,12 +96,10 @@ class _Network:
 
     def cut_behind(self, names: Collection[str], later: Collection[str]) -> frozenset[ir.Value]:
         """The values from which on, once ``names`` are computed, everything for ``later`` can be."""
-        done = set(self._up_to(names))
+        done: set[ir.Node | None] = set(self._up_to(names))
         read = {value for node in self._up_to(later) if node not in done for value in read_by(node)}
         read |= {self._values[name] for name in later}
-        return frozenset(
-            value for value in read - self._fixed if value in self.begin or (value.producer() or 0) in done
-        )
+        return frozenset(value for value in read - self._fixed if value in self.begin or value.producer() in done)
 
     def part(self, names: Collection[str], further: Collection[ir.Value]) -> OrtSession | None:
         """What computes ``names`` and ``further`` from what is kept; None where all of them are."""
