@@ -77,7 +77,7 @@ def calibrate(work: Work, parent: Artifact, scheme: Scheme) -> Artifact:
         "classes": work.frames.classes,
     }
     parents = (parent.sha256, replace(pictures, labels=None).sha256())
-    kept = work.store.run(Stage("calibrate", 3, "record", "calibrated", settings, parents, GRAPH_PACKAGES), make)
+    kept = work.store.run(Stage("calibrate", 4, "record", "calibrated", settings, parents, GRAPH_PACKAGES), make)
     if not made:
         work.progress.note("calibrated before with these weights, pictures and settings")
     return kept

@@ -17,7 +17,7 @@ from edgecnn.quantize.elementwise import append_elementwise
 from edgecnn.quantize.histograms import ChannelHistogram
 from edgecnn.quantize.insert import insert_qdq
 from edgecnn.quantize.output_error import OutputError
-from edgecnn.quantize.place import place
+from edgecnn.quantize.place import Placement, place
 from edgecnn.quantize.rounding import apply_roundings, find_roundings
 from edgecnn.quantize.schemes import TENSORRT, Scheme
 
@@ -99,7 +99,7 @@ def equalize(
             closer = _choose(free, histograms, branches, clearance)
             if original.of(scaled_by(closer)) < _NEGLIGIBLE:
                 with_ceilings, without = (
-                    _in_int8(scaled_by(each), unseen.frames, exclude) for each in (closer, scales)
+                    _in_int8(scaled_by(each), unseen.frames, exclude, scheme) for each in (closer, scales)
                 )
                 pays = original.of(with_ceilings) < _PAYS * original.of(without)
                 scales = closer if pays else scales
@@ -108,13 +108,13 @@ def equalize(
     return int((scales != 1).sum())
 
 
-def _in_int8(model: ir.Model, frames: Sequence[Feed], exclude: Collection[str]) -> ir.Model:
+def _in_int8(model: ir.Model, frames: Sequence[Feed], exclude: Collection[str], scheme: Scheme) -> ir.Model:
     """The model, changed in place: weights rounded to nearest and biases corrected, all by these frames."""
-    placement = place(model, exclude, TENSORRT)
+    placement = place(model, exclude, scheme)
     names = [str(value.name) for value in placement.activations]
-    ranges = collect_ranges(model, names, frames, QuantizePart())
-    roundings = find_roundings(model, placement, ranges, frames, learned=False)
-    insert_qdq(model, placement, ranges, apply_roundings(model, placement, roundings), TENSORRT)
+    ranges = collect_ranges(model, names, frames, QuantizePart(), symmetric=scheme.symmetric)
+    apply_roundings(model, placement, find_roundings(model, placement, ranges, frames, learned=False, scheme=scheme))
+    insert_qdq(model, Placement(placement.activations, [], {}), ranges, {}, scheme)
     return model
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,7 +25,7 @@ from edgecnn.quantize.insert import insert_qdq
 from edgecnn.quantize.integer_forms import range_before_gate
 from edgecnn.quantize.layer_rounding import Rounding
 from edgecnn.quantize.offsets import centre_channels
-from edgecnn.quantize.place import place
+from edgecnn.quantize.place import Placement, place
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.rounding import apply_roundings, find_roundings
 from edgecnn.quantize.schemes import TENSORRT, Scheme
@@ -133,7 +133,7 @@ def calibrate_network(
         moved += centre_activations(model, placement, ranges, chosen)
         placement = place(model, exclude, scheme)
     learned = config.rounding == "learned"
-    frames = feeds("read pictures again", _frames_to_round(model))
+    frames = feeds("read pictures again", frames_to_round(model))
     with (progress or Silent()).task("round layers", len(placement.weights)) as task:
         roundings = find_roundings(
             model, placement, ranges, frames, learned=learned, scheme=scheme, advance=task.advance
@@ -149,7 +149,8 @@ def calibrate_network(
     return Calibrated(model, layers, total, ranges, roundings, counts)
 
 
-def _frames_to_round(model: ir.Model) -> int:
+def frames_to_round(model: ir.Model) -> int:
+    """How many frames rounding may have: they stay in memory."""
     sizes = [value.shape for value in model.graph.inputs if value.name not in model.graph.initializers]
     numbers = sum(int(np.prod([size for size in shape or () if isinstance(size, int)])) for shape in sizes)
     return min(_FRAMES_TO_ROUND, max(1, _BYTES_TO_ROUND // (4 * numbers)))
@@ -164,15 +165,42 @@ def quantize_layers(calibrated: Calibrated, scheme: Scheme, chosen: Collection[s
         chosen: Names of the layers, of ``calibrated.layers``.
     """
     model = ir.from_proto(ir.to_proto(calibrated.model))
-    left = {str(node.name) for node in model.graph if is_linear_layer(node)} - set(chosen)
-    placement = place(model, left, scheme)
-    for value in [value for value in placement.activations if value.name not in calibrated.ranges]:
-        del placement.activations[value]  # with other layers chosen, an addition's other branch counts as the identity
+    placement = _placement_of(model, calibrated, scheme, chosen)
     scales = apply_roundings(model, placement, calibrated.roundings)
     insert_qdq(model, placement, calibrated.ranges, scales, scheme)
     done = sum(calibrated.layers[name] for name in chosen)
     counts = {"layers in INT8": len(placement.weights), "layers left out": len(placement.left_out), **calibrated.counts}
     return Quantized(model, done / calibrated.total_macs if calibrated.total_macs else 1.0, counts)
+
+
+def round_again(
+    calibrated: Calibrated,
+    scheme: Scheme,
+    chosen: Collection[str],
+    frames: Iterable[Mapping[str, npt.NDArray[Any]]],
+    advance: Callable[[], None] = lambda: None,
+) -> Calibrated:
+    """Learn the roundings anew for some layers: those of all layers make up for errors that others no longer make.
+
+    Args:
+        calibrated: What ``calibrate_network`` found.
+        scheme: The target's rules.
+        chosen: Names of the layers, of ``calibrated.layers``.
+        frames: Feeds; all are kept.
+        advance: Called after each layer.
+    """
+    placement = _placement_of(calibrated.model, calibrated, scheme, chosen)
+    roundings = find_roundings(calibrated.model, placement, calibrated.ranges, frames, scheme=scheme, advance=advance)
+    return replace(calibrated, roundings=roundings)
+
+
+def _placement_of(model: ir.Model, calibrated: Calibrated, scheme: Scheme, chosen: Collection[str]) -> Placement:
+    """Where Q/DQ go, in the calibrated model or a copy of it, if only some layers are quantized."""
+    left = {str(node.name) for node in model.graph if is_linear_layer(node)} - set(chosen)
+    placement = place(model, left, scheme)
+    for value in [value for value in placement.activations if value.name not in calibrated.ranges]:
+        del placement.activations[value]  # with other layers chosen, an addition's other branch counts as the identity
+    return placement
 
 
 def layers_to_leave(calibrated: Calibrated, sensitivities: Mapping[str, float], share: float) -> tuple[str, ...]:
