@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.backends.session import Arrays, require_feeds
-from edgecnn.core.tensors import TensorSpec
+from edgecnn.backends.session import require_feeds
+from edgecnn.core.tensors import Arrays, TensorSpec
 
 
 class FakeSession:
@@ -37,7 +37,7 @@ class FakeSession:
         self._compute = compute
         self._seconds = seconds
 
-    def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+    def run(self, feeds: Arrays) -> Arrays:
         """One computation; the array belongs to the caller."""
         if self.closed:
             raise RuntimeError("the session is closed")

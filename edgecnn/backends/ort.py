@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
 import onnxruntime as ort
 
-from edgecnn.backends.session import Arrays, require_feeds
-from edgecnn.core.tensors import TensorSpec
+from edgecnn.backends.session import require_feeds
+from edgecnn.core.tensors import Arrays, TensorSpec
 from edgecnn.errors import InputError
 
 _DTYPES = {
@@ -79,7 +77,7 @@ class OrtSession:
         self.description = f"ONNX Runtime {ort.__version__}, CPU"
         self._names = [value.name for value in self.outputs]
 
-    def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+    def run(self, feeds: Arrays) -> Arrays:
         """One inference; see ``Session``."""
         require_feeds(feeds, self.inputs)
         outputs: list[Any] = self._session.run(self._names, dict(feeds))  # pyright: ignore[reportAssignmentType]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy.typing as npt
 
-from edgecnn.core.tensors import TensorSpec
+from edgecnn.core.tensors import Arrays, TensorSpec
 from edgecnn.errors import EnvironmentMissing, InputError
 
-Arrays = dict[str, npt.NDArray[Any]]
 BackendName = Literal["auto", "ort", "tensorrt"]
 
 
@@ -32,7 +30,7 @@ class Session(Protocol):
     outputs: tuple[TensorSpec, ...]
     description: str
 
-    def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+    def run(self, feeds: Arrays) -> Arrays:
         """One inference.
 
         Raises:
@@ -79,7 +77,7 @@ def tensorrt_is_usable() -> bool:
     return has_gpu and importlib.util.find_spec("tensorrt") is not None
 
 
-def require_feeds(feeds: Mapping[str, npt.NDArray[Any]], inputs: tuple[TensorSpec, ...]) -> None:
+def require_feeds(feeds: Arrays, inputs: tuple[TensorSpec, ...]) -> None:
     """Refuse feeds that are not what a session wants: backends would stretch, cast or crash, each in its own way.
 
     Raises:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.backends.session import Arrays, require_feeds
+from edgecnn.backends.session import require_feeds
 from edgecnn.backends.trt_build import build_plan, load_plugins
 from edgecnn.core.files import hash_file, write_atomically
-from edgecnn.core.tensors import TensorSpec
+from edgecnn.core.tensors import Arrays, TensorSpec
 from edgecnn.errors import EnvironmentMissing, InputError
 
 
@@ -62,7 +61,7 @@ class TensorRtSession:
             raise
         self.inputs, self.outputs = tuple(specs[True]), tuple(specs[False])
 
-    def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+    def run(self, feeds: Arrays) -> Arrays:
         """One inference; see ``Session``."""
         require_feeds(feeds, self.inputs)
         cuda, stream = self._cuda, self._stream

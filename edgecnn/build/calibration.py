@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+import onnx_ir as ir
 
 from edgecnn.build.stages import GRAPH_PACKAGES
 from edgecnn.build.store import Stage, StageOutput
 from edgecnn.build.work import Work
 from edgecnn.core.artifact import Artifact
 from edgecnn.core.files import write_text
+from edgecnn.core.preprocess import Preprocess
 from edgecnn.evaluate.accuracy import frames_of
 from edgecnn.graph.decoding_nodes import decoding_nodes
 from edgecnn.graph.embed_preprocess import preprocess_nodes
@@ -22,11 +25,18 @@ from edgecnn.quantize.calibration_file import load_calibrated, save_calibrated
 from edgecnn.quantize.network import calibrate_network
 from edgecnn.quantize.schemes import Scheme
 from edgecnn.quantize.sensitivity import measure_sensitivities
+from edgecnn.vision.images import ImageSet
 
 # Each layer is run alone on so many pictures: that orders the layers, and the gates judge what comes of it.
 _SENSITIVITY_FRAMES = 8
 # What a scheme says of the way in which a calibrated network is written down.
 _WRITING = ("weights_as_int8", "rest")
+
+
+def feeds_of(model: ir.Model, pictures: ImageSet, preprocess: Preprocess) -> Iterator[dict[str, Any]]:
+    """Pictures as a network takes them, one by one."""
+    name = input_specs(model)[0].name
+    return ({name: frame} for frame in frames_of(pictures.paths, preprocess))
 
 
 def calibrate(work: Work, parent: Artifact, scheme: Scheme) -> Artifact:
@@ -54,13 +64,12 @@ def calibrate(work: Work, parent: Artifact, scheme: Scheme) -> Artifact:
         nonlocal made
         made = True
         model = load_named(parent.path)
-        name = input_specs(model)[0].name
 
         def feeds(purpose: str, most: int | None = None) -> Iterable[dict[str, Any]]:
             used = pictures.spread(most) if most else pictures
             with work.progress.task(purpose, len(used)) as task:
-                for frame in frames_of(used.paths, recipe.preprocess):
-                    yield {name: frame}
+                for feed in feeds_of(model, used, recipe.preprocess):
+                    yield feed
                     task.advance()
 
         # Grey levels and coordinates in pixels have more digits than INT8.
@@ -96,8 +105,7 @@ def sensitivities(work: Work, calibration: Artifact, scheme: Scheme) -> dict[str
 
     def make(payload: Path) -> StageOutput:
         calibrated = load_calibrated(calibration.path)
-        name = input_specs(calibrated.model)[0].name
-        frames = [{name: frame} for frame in frames_of(pictures.paths, work.recipe.preprocess)]
+        frames = list(feeds_of(calibrated.model, pictures, work.recipe.preprocess))
         with work.progress.task("try each layer", len(calibrated.layers)) as task:
             found = measure_sensitivities(calibrated, scheme, frames, task.advance)
         write_text(payload, json.dumps(found, indent=1))

@@ -12,6 +12,7 @@ _SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, float(
 # Of fewer objects one box more or less moves mAP by more than the bars allow.
 _ENOUGH_OBJECTS = 30
 _CHANGES_PER_LOSS = 10
+_ADVICE_ON_DROP = "calibrate on more pictures, allow more with --max-drop, or take a higher --precision"
 _ADVICE = "calibrate on more pictures like those of the camera, or take a higher --precision"
 
 
@@ -43,7 +44,7 @@ def require_kept(artifact: Artifact, accuracy: Accuracy | None, reference: Accur
         raise GateMissed(
             f"{stage}: top-1 falls from {reference.top1:.2%} to {accuracy.top1:.2%}, by {drop:.2f} points; "
             f"{gates.max_drop:g} are allowed",
-            "calibrate on more pictures, allow more with --max-drop, or take a higher --precision",
+            _ADVICE_ON_DROP,
         )
 
 
@@ -107,7 +108,7 @@ def require_boxes_kept(
         raise GateMissed(
             f"{stage}: mAP falls from {reference.map:.4f} to {accuracy.map:.4f}, by {drop:.2f} points; "
             f"{gates.max_drop:g} are allowed",
-            "calibrate on more pictures, allow more with --max-drop, or take a higher --precision",
+            _ADVICE_ON_DROP,
         )
     notes: list[str] = []
     for size, count in count_by_size(truth).items():

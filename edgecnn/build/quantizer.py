@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -10,19 +9,18 @@ from typing import Any
 
 import onnx_ir as ir
 
-from edgecnn.build.calibration import calibrate, sensitivities
+from edgecnn.build.calibration import calibrate, feeds_of, sensitivities
 from edgecnn.build.frames import ort_network
 from edgecnn.build.stages import PRECISION_FRAMES, onnx_output, onnx_stage, values_beyond_fp16
 from edgecnn.build.store import StageOutput
 from edgecnn.build.work import Work
 from edgecnn.core.artifact import Artifact
 from edgecnn.errors import InputError
-from edgecnn.evaluate.accuracy import frames_of
 from edgecnn.evaluate.parity import INT8_BAR_DB, require_snr
 from edgecnn.graph.cast_fp16 import cast_to_fp16, nodes_of
 from edgecnn.graph.cleanup import clean_up
 from edgecnn.graph.decoding_nodes import decoding_nodes
-from edgecnn.graph.model import input_specs, save_model
+from edgecnn.graph.model import save_model
 from edgecnn.graph.opset import TYPED_SCALES, raise_opset
 from edgecnn.graph.prepare import infer_shapes, run_passes
 from edgecnn.quantize.calibration_file import load_calibrated
@@ -64,8 +62,10 @@ class Quantizer:
             left = layers_to_leave(calibrated, self._sensitivities, fp16_share) if fp16_share else ()
             chosen = calibrated.layers.keys() - set(left)
             if left and work.recipe.quantize.rounding == "learned":
+                pictures = self._pictures.spread(frames_to_round(calibrated.model))
+                feeds = feeds_of(calibrated.model, pictures, work.recipe.preprocess)
                 with work.progress.task("round layers again", len(chosen)) as task:
-                    calibrated = round_again(calibrated, self._scheme, chosen, self._feeds(), task.advance)
+                    calibrated = round_again(calibrated, self._scheme, chosen, feeds, task.advance)
             quantized = quantize_layers(calibrated, self._scheme, chosen)
             run_passes(quantized.model, (clean_up, infer_shapes))
             model, rest = self._type_rest(quantized.model)
@@ -91,12 +91,6 @@ class Quantizer:
         }
         parents = (self._parent.sha256, self._pictures.sha256())
         return work.store.run(onnx_stage("int8", settings, parents), make)
-
-    def _feeds(self) -> Iterable[dict[str, Any]]:
-        model = self._calibrated.model
-        name = input_specs(model)[0].name
-        pictures = self._pictures.spread(frames_to_round(model))
-        return ({name: frame} for frame in frames_of(pictures.paths, self._work.recipe.preprocess))
 
     def _type_rest(self, model: ir.Model) -> tuple[ir.Model, dict[str, Any]]:
         """The network with FP16 wherever it is not INT8, if the target takes that, and what was done."""

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
+
+# Arrays by the names of tensors: what feeds a network, and what it gives.
+Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class TensorSpec(BaseModel):

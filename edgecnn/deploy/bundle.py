@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from edgecnn.core.files import hash_file, install_directory, partial_name, write_text
 from edgecnn.core.frame import Image
+from edgecnn.core.tensors import Arrays
 from edgecnn.deploy.manifest import BundleManifest
 from edgecnn.errors import EnvironmentMissing, InputError
 from edgecnn.vision.images import read_image
@@ -108,7 +109,7 @@ def write_bundle(
     path: Path,
     model: Path,
     frames: Mapping[str, Image],
-    outputs: Sequence[Mapping[str, npt.NDArray[Any]]],
+    outputs: Sequence[Arrays],
     manifest: BundleManifest,
     report: str,
 ) -> Bundle:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from edgecnn.core.artifact import Accuracy
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Progress
+from edgecnn.core.tensors import Arrays
 from edgecnn.evaluate.parity import Array, Network, only_output
 from edgecnn.vision.images import read_image
 from edgecnn.vision.preprocess import network_input
@@ -68,6 +69,6 @@ def accuracy_of(predictions: Predictions, labels: Sequence[int] | None, referenc
     return Accuracy(images=count, top1=top1, top5=top5, agreement=same / count)
 
 
-def network_of(run: Callable[[dict[str, Array]], dict[str, Array]], input_name: str) -> Network:
+def network_of(run: Callable[[Arrays], Arrays], input_name: str) -> Network:
     """A session's ``run`` as a function of one array."""
     return lambda frame: run({input_name: frame})

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgecnn.backends.session import Arrays, Session
+from edgecnn.backends.session import Session
 from edgecnn.core.frame import Image
 from edgecnn.core.percentiles import nearest_rank
+from edgecnn.core.tensors import Arrays
 from edgecnn.core.usage import Usage
 from edgecnn.profiling.bench import Timing, time_steps
 from edgecnn.profiling.environment import read_environment, warnings_for

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from edgecnn.graph.model import constant
+from edgecnn.quantize.elementwise import clip_bounds
 from edgecnn.quantize.schemes import Scheme
 
 _MATRIX_PRODUCTS = ("Gemm", "MatMul")
@@ -84,9 +85,10 @@ def output_of(layer: ir.Node) -> ir.Value:
 
 
 def _clips_at_zero(node: ir.Node) -> bool:
-    low = constant(node.inputs[1]) if node.op_type == "Clip" and len(node.inputs) > 1 else None
-    high = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-    return low is not None and float(low) == 0 and (len(node.inputs) < 3 or high is not None)
+    if node.op_type != "Clip":
+        return False
+    low, high = clip_bounds(node)
+    return low == 0 and (len(node.inputs) < 3 or high is not None)
 
 
 def _read_by(node: ir.Node) -> list[ir.Value]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -13,17 +13,16 @@ import onnx_ir as ir
 
 from edgecnn.backends.ort import OrtSession
 from edgecnn.core.recipe import QuantizePart
+from edgecnn.core.tensors import Arrays
 from edgecnn.errors import InputError
 from edgecnn.quantize.observers import find_ranges, make_histogram
 from edgecnn.quantize.ranges import Range
-
-Feed = Mapping[str, npt.NDArray[Any]]
 
 
 def collect_ranges(
     model: ir.Model,
     values: Iterable[str],
-    frames: Iterable[Mapping[str, npt.NDArray[Any]]],
+    frames: Iterable[Arrays],
     config: QuantizePart,
     *,
     symmetric: bool = True,
@@ -52,7 +51,7 @@ def collect_ranges(
 def collect_candidates(
     model: ir.Model,
     values: Iterable[str],
-    frames: Iterable[Mapping[str, npt.NDArray[Any]]],
+    frames: Iterable[Arrays],
     config: QuantizePart,
     *,
     symmetric: bool = True,
@@ -65,7 +64,7 @@ def collect_candidates(
 
 
 def run_observed(
-    model: ir.Model, values: Collection[str], frames: Iterable[Mapping[str, npt.NDArray[Any]]]
+    model: ir.Model, values: Collection[str], frames: Iterable[Arrays]
 ) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     """Run frames through the network, one by one, and give the named values of each: name and array.
 
@@ -75,7 +74,7 @@ def run_observed(
     session = OrtSession(_with_outputs(model, set(values)), optimize=False, beside_others=True)
     with ThreadPoolExecutor(1) as ahead:  # the next frame is run while the caller looks at this one
         try:
-            waiting: deque[tuple[Feed, Future[Feed]]] = deque()
+            waiting: deque[tuple[Arrays, Future[Arrays]]] = deque()
             for feeds in frames:
                 waiting.append((feeds, ahead.submit(session.run, feeds)))
                 if len(waiting) > 1:
@@ -87,7 +86,7 @@ def run_observed(
             session.close()
 
 
-def _observed(values: Collection[str], feeds: Feed, run: Future[Feed]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+def _observed(values: Collection[str], feeds: Arrays, run: Future[Arrays]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     results = run.result()
     for name in values:
         array = feeds[name] if name in feeds else results[name]

@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from edgecnn.graph.fold_pad import conv_pads
 from edgecnn.graph.layer_weights import biased_layer, replace_weights
-from edgecnn.graph.model import add_initializer, constant
-from edgecnn.quantize.elementwise import append_elementwise, channel_count, is_elementwise
+from edgecnn.graph.model import add_initializer
+from edgecnn.quantize.elementwise import append_elementwise, channel_count, clip_bounds, is_elementwise
 from edgecnn.quantize.place import Placement
 from edgecnn.quantize.ranges import Range
 
@@ -142,12 +142,12 @@ def _moved_clip(clip: ir.Node) -> tuple[ir.Node, tuple[float, float]] | None:
     """The layer that alone feeds a Clip with a floor of 0, and the bounds; None for any other Clip."""
     before = clip.inputs[0]
     source = before.producer() if before is not None else None
-    bounds = [constant(value) for value in clip.inputs[1:3] if value is not None]
-    if len(bounds) < 2 or bounds[0] is None or bounds[1] is None or bounds[0] != 0 or source is None or before is None:
+    low, high = clip_bounds(clip)
+    if low != 0 or high is None or source is None or before is None:
         return None
     if len(before.uses()) != 1 or before.is_graph_output() or biased_layer(source) is None:
         return None
-    return source, (float(bounds[0]), float(bounds[1]))
+    return source, (low, high)
 
 
 def _pads(node: ir.Node) -> tuple[int, ...] | None:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from edgecnn.graph.layer_weights import LayerWeights, read_weights
 from edgecnn.graph.model import constant
-from edgecnn.quantize.elementwise import channel_count, is_channel_concat, is_elementwise, rank
+from edgecnn.quantize.elementwise import channel_count, clip_bounds, is_channel_concat, is_elementwise, rank
 from edgecnn.quantize.movement import gather, is_movement, move, spread
 
 # f(s x) = s f(x) for s > 0, channel by channel.
@@ -211,10 +211,8 @@ def _layer_weights(node: ir.Node) -> LayerWeights | None:
 
 def _ceiling(node: ir.Node) -> float | None:
     """The upper bound of a Clip whose lower one is 0."""
-    bounds = [constant(value) if value is not None else None for value in (*node.inputs[1:3], None, None)[:2]]
-    if len(node.inputs) < 3 or bounds[0] is None or bounds[1] is None:
-        return None
-    return float(bounds[1]) if float(bounds[0]) == 0 < float(bounds[1]) else None
+    low, high = clip_bounds(node)
+    return high if low == 0 and high is not None and high > 0 else None
 
 
 def _passes_on(node: ir.Node, data: ir.Value) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgecnn.core.tensors import Arrays
 from edgecnn.graph.layer_weights import LayerWeights
 from edgecnn.quantize.calibrate import run_observed
 from edgecnn.quantize.insert import activation_grid, fake_quantize
@@ -22,7 +23,7 @@ def choose_ranges(
     model: ir.Model,
     placement: Placement,
     candidates: Mapping[str, Sequence[Range]],
-    frames: Iterable[Mapping[str, npt.NDArray[Any]]],
+    frames: Iterable[Arrays],
     scheme: Scheme,
 ) -> dict[str, Range]:
     """Quantize one tensor at a time with each of its candidates, and measure the error at the outputs of its readers.

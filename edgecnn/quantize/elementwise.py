@@ -36,6 +36,12 @@ def is_elementwise(node: ir.Node | None) -> bool:
     return len(computed) == 1 or (bool(computed) and node.op_type == "Mul")
 
 
+def clip_bounds(clip: ir.Node) -> tuple[float | None, float | None]:
+    """Floor and ceiling of a Clip; None where there is none, or it is computed at run time."""
+    low, high = (constant(value) for value in (*clip.inputs[1:3], None, None)[:2])
+    return None if low is None else float(low), None if high is None else float(high)
+
+
 def is_channel_concat(node: ir.Node) -> bool:
     """Whether a node puts values together along their channels."""
     return node.op_type == "Concat" and node.attributes["axis"].as_int() in (1, 1 - rank(node.outputs[0]))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from edgecnn.core.recipe import QuantizePart
+from edgecnn.core.tensors import Arrays
 from edgecnn.graph.layer_weights import Float64, replace_weights
 from edgecnn.quantize.calibrate import collect_ranges, run_observed
 from edgecnn.quantize.channels import ChannelScales, Ids, free_scales
@@ -36,12 +35,9 @@ _LARGEST = 2.0**10
 _LARGEST_BELOW_CEILING = 64.0
 
 
-Feed = Mapping[str, npt.NDArray[Any]]
-
-
 def equalize(
     model: ir.Model,
-    frames: Iterable[Feed],
+    frames: Iterable[Arrays],
     exclude: Collection[str] = (),
     scheme: Scheme = TENSORRT,
 ) -> int:
@@ -108,7 +104,7 @@ def equalize(
     return int((scales != 1).sum())
 
 
-def _in_int8(model: ir.Model, frames: Sequence[Feed], exclude: Collection[str], scheme: Scheme) -> ir.Model:
+def _in_int8(model: ir.Model, frames: Sequence[Arrays], exclude: Collection[str], scheme: Scheme) -> ir.Model:
     """The model, changed in place: weights rounded to nearest and biases corrected, all by these frames."""
     placement = place(model, exclude, scheme)
     names = [str(value.name) for value in placement.activations]
@@ -122,9 +118,9 @@ class _Kept:
     """Some of the frames that pass by, from first to last, in bounded memory."""
 
     def __init__(self) -> None:
-        self.frames: list[Feed] = []
+        self.frames: list[Arrays] = []
 
-    def take_out(self, frames: Iterable[Feed]) -> Iterator[Feed]:
+    def take_out(self, frames: Iterable[Arrays]) -> Iterator[Arrays]:
         """Pass the others on."""
         every = 1
         for index, frame in enumerate(frames):

@@ -66,8 +66,11 @@ def round_layer(
         found = np.concatenate([_on_grid(kernel, step), exact[..., -1:]], axis=2)
     elif learned:
         refitted = [_refitted(exact, square, cross, firmness) for firmness in _FIRMNESS]
-        found = _learned(_best(refitted, exact, kept, bounds), step, square)
-        found[..., -1] += _mean_error(exact, found, kept) * _places(kept) / (seen.count + _places(kept))
+        others = [np.concatenate(parts, axis=2) for parts in zip(*kept, strict=True)]
+        found = _learned(_best(refitted, exact, others, bounds), step, square)
+        if others:
+            places = others[0].shape[2]
+            found[..., -1] += _mean_error(exact, found, *others) * places / (seen.count + places)
     else:
         nearest = _on_grid(kernel, step)
         # Mean of W x - V q with x = q + e, over the samples.
@@ -91,33 +94,28 @@ def _refitted(exact: Float64, square: Float64, cross: Float64, firmness: float) 
     return exact + np.linalg.solve(_regular(square, firmness), (exact @ cross).swapaxes(1, 2)).swapaxes(1, 2)
 
 
-def _best(refitted: Sequence[Float64], exact: Float64, kept: Sequence[Samples], bounds: tuple[float, float]) -> Float64:
-    """The refit with the least error behind the activation, on samples that it was not fitted to."""
-    if not kept:
+def _best(
+    refitted: Sequence[Float64], exact: Float64, others: Sequence[npt.NDArray[np.float32]], bounds: tuple[float, float]
+) -> Float64:
+    """The refit with the least error behind the activation, on samples (x, q) that it was not fitted to."""
+    if not others:
         return refitted[len(refitted) // 2]
-    x, q = (np.concatenate(parts, axis=2) for parts in zip(*kept, strict=True))
 
     def output(weights: Float64, columns: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         single = weights.astype(np.float32)
         return np.clip(single[..., :-1] @ columns + single[..., -1:], *bounds)
 
+    x, q = others
     wanted = output(exact, x)
     return min(refitted, key=lambda each: float(((output(each, q) - wanted) ** 2).mean()))
 
 
-def _mean_error(exact: Float64, found: Float64, kept: Sequence[Samples]) -> Float64:
+def _mean_error(
+    exact: Float64, found: Float64, x: npt.NDArray[np.float32], q: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float64]:
     """Mean over samples of W x - V q, for each output."""
-    if not kept:
-        return np.zeros(exact.shape[:2])
-    x, q = (
-        np.pad(np.concatenate(parts, axis=2).mean(axis=2), ((0, 0), (0, 1)), constant_values=1)
-        for parts in zip(*kept, strict=True)
-    )
-    return np.einsum("goi,gi->go", exact, x) - np.einsum("goi,gi->go", found, q)
-
-
-def _places(kept: Sequence[Samples]) -> int:
-    return sum(x.shape[2] for x, _ in kept)
+    mean_x, mean_q = (np.pad(each.mean(axis=2), ((0, 0), (0, 1)), constant_values=1) for each in (x, q))
+    return np.einsum("goi,gi->go", exact, mean_x) - np.einsum("goi,gi->go", found, mean_q)
 
 
 def _learned(wanted: Float64, step: Float64, square: Float64) -> Float64:

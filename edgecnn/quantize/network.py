@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from edgecnn.core.progress import Progress, Silent
 from edgecnn.core.recipe import QuantizePart
+from edgecnn.core.tensors import Arrays
 from edgecnn.errors import GateMissed
 from edgecnn.graph.layer_weights import is_linear_layer
 from edgecnn.graph.onnxruntime_forms import use_onnxruntime_forms
@@ -43,7 +43,7 @@ _FRAMES_TO_TRY = 4
 class Feeds(Protocol):
     """Gives the calibration feeds, one by one and from the start each time."""
 
-    def __call__(self, purpose: str, most: int | None = None, /) -> Iterable[Mapping[str, npt.NDArray[Any]]]:
+    def __call__(self, purpose: str, most: int | None = None, /) -> Iterable[Arrays]:
         """All feeds, or ``most`` of them, spread evenly; ``purpose`` is for a person to read."""
         ...
 
@@ -133,7 +133,8 @@ def calibrate_network(
         moved += centre_activations(model, placement, ranges, chosen)
         placement = place(model, exclude, scheme)
     learned = config.rounding == "learned"
-    frames = feeds("read pictures again", frames_to_round(model))
+    # Read before the other bar begins. An iterator lets go of its list at the end, so rounding alone keeps frames.
+    frames = iter(list(feeds("read pictures again", frames_to_round(model))))
     with (progress or Silent()).task("round layers", len(placement.weights)) as task:
         roundings = find_roundings(
             model, placement, ranges, frames, learned=learned, scheme=scheme, advance=task.advance
@@ -177,7 +178,7 @@ def round_again(
     calibrated: Calibrated,
     scheme: Scheme,
     chosen: Collection[str],
-    frames: Iterable[Mapping[str, npt.NDArray[Any]]],
+    frames: Iterable[Arrays],
     advance: Callable[[], None] = lambda: None,
 ) -> Calibrated:
     """Learn the roundings anew for some layers: those of all layers make up for errors that others no longer make.

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
+from edgecnn.core.tensors import Arrays
 from edgecnn.graph.fold_pad import conv_pads
 from edgecnn.graph.layer_weights import Float64, LayerWeights, biased_layer, replace_weights
 from edgecnn.graph.model import constant
@@ -21,9 +20,7 @@ _PASSES = frozenset({"GlobalAveragePool", "GlobalMaxPool", "Identity", "MaxPool"
 Offsets = dict[ir.Value, Float64]
 
 
-def centre_channels(
-    model: ir.Model, frames: Iterable[Mapping[str, npt.NDArray[Any]]], exclude: Collection[str] = ()
-) -> int:
+def centre_channels(model: ir.Model, frames: Iterable[Arrays], exclude: Collection[str] = ()) -> int:
     """Take its middle off every channel, where that changes nothing but how well INT8 represents it.
 
     The channels of a tensor share one range around zero, so a channel between 4 and 6 has a sixth of the steps that it
@@ -110,9 +107,7 @@ def _is_addition(node: ir.Node | None) -> bool:
     return shapes[0] is not None and shapes[0] == shapes[1] and len(shapes[0]) > 1
 
 
-def _middles(
-    model: ir.Model, values: Collection[ir.Value], frames: Iterable[Mapping[str, npt.NDArray[Any]]]
-) -> Offsets:
+def _middles(model: ir.Model, values: Collection[ir.Value], frames: Iterable[Arrays]) -> Offsets:
     """Half way between the smallest and the largest value of each channel: the mean over the frames."""
     sums: dict[str, Float64] = {}
     count: dict[str, int] = {}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from edgecnn.backends.ort import OrtSession
+from edgecnn.core.tensors import Arrays
 from edgecnn.graph.model import model_bytes
 
 
@@ -21,7 +20,7 @@ class OutputError:
         frames: Feeds.
     """
 
-    def __init__(self, model: ir.Model, frames: Sequence[Mapping[str, npt.NDArray[Any]]]) -> None:
+    def __init__(self, model: ir.Model, frames: Sequence[Arrays]) -> None:
         self._frames = frames
         self._expected = self._run(model)
         self._powers = {
@@ -37,7 +36,7 @@ class OutputError:
                 errors[output] += float(((array.astype(np.float64) - expected[output]) ** 2).sum())
         return sum(error / self._powers[name] if self._powers[name] else 0.0 for name, error in errors.items())
 
-    def _run(self, model: ir.Model) -> list[dict[str, npt.NDArray[Any]]]:
+    def _run(self, model: ir.Model) -> list[Arrays]:
         session = OrtSession(model_bytes(model), optimize=False)
         try:
             return [session.run(feeds) for feeds in self._frames]

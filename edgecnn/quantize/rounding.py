@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgecnn.core.tensors import Arrays
 from edgecnn.graph.layer_weights import LayerWeights, read_weights, replace_weights
-from edgecnn.graph.model import constant
+from edgecnn.quantize.elementwise import clip_bounds
 from edgecnn.quantize.insert import activation_grid, fake_quantize, insert_qdq
 from edgecnn.quantize.layer_rounding import Rounding, Samples, is_small, round_layer
 from edgecnn.quantize.moments import Moments
-from edgecnn.quantize.place import Placement, WeightPoint
+from edgecnn.quantize.place import Placement
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.samples import PLACES, SAMPLES, matrix_form, sample_columns
 from edgecnn.quantize.schemes import TENSORRT, Scheme
@@ -29,7 +29,7 @@ def find_roundings(
     model: ir.Model,
     placement: Placement,
     ranges: Mapping[str, Range],
-    frames: Iterable[Mapping[str, npt.NDArray[Any]]],
+    frames: Iterable[Arrays],
     *,
     learned: bool = True,
     scheme: Scheme = TENSORRT,
@@ -60,7 +60,11 @@ def find_roundings(
         Roundings by the name of the layer's output. Layers that are not in it (ConvTranspose, a bias that differs from
         row to row) have none.
     """
-    layers = [layer for point in placement.weights if (layer := _Layer.of(point))]
+    layers = [
+        _Layer(point.node, weights, learned and is_small(weights))
+        for point in placement.weights
+        if (weights := matrix_form(point))
+    ]
     waves, networks, twins = [layers], [model], dict[ir.Node, ir.Node]()
     if learned:
         waves = _waves(model, layers)
@@ -71,23 +75,23 @@ def find_roundings(
     found: dict[str, Rounding] = {}
     for index, wave in enumerate(waves):
         later = {layer.input for others in waves[index + 1 :] for layer in others}
-        moments = [Moments(whole=learned and is_small(layer.weights)) for layer in wave]
+        moments = [Moments(whole=layer.learned) for layer in wave]
+        grids = [activation_grid(ranges[layer.input], scheme) for layer in wave]
         kept: list[list[Samples]] = [[] for _ in wave]
         for frame, arrays in enumerate(pair.observe({layer.input for layer in wave}, later)):
-            for layer, seen, others in zip(wave, moments, kept, strict=True):
+            for layer, grid, seen, others in zip(wave, grids, moments, kept, strict=True):
                 # The same places in both networks.
                 exact, now = (
                     sample_columns(each[layer.input], layer.node, layer.weights, np.random.default_rng(frame), places)
                     for each in (arrays[0], arrays[-1])
                 )
-                now = fake_quantize(now, activation_grid(ranges[layer.input], scheme))
-                if learned and is_small(layer.weights) and frame % _KEPT_OF == _KEPT_OF - 1:
+                now = fake_quantize(now, grid)
+                if layer.learned and frame % _KEPT_OF == _KEPT_OF - 1:
                     others.append((exact, now))
                 else:
                     seen.add(exact, now)
         for layer, seen, others in zip(wave, moments, kept, strict=True):
-            whole = learned and is_small(layer.weights)
-            found[layer.output] = round_layer(layer.weights, seen, others, layer.bounds, learned=whole)
+            found[layer.output] = round_layer(layer.weights, seen, others, layer.bounds, learned=layer.learned)
             if layer.node in twins:
                 _apply(networks[-1], twins[layer.node], found[layer.output])
             advance()
@@ -124,13 +128,17 @@ def _apply(model: ir.Model, layer: ir.Node, rounding: Rounding) -> None:
 
 @dataclass(frozen=True)
 class _Layer:
+    """A layer to round.
+
+    Attributes:
+        node: In the FP32 network.
+        weights: In FP32.
+        learned: Whether it is to be rounded by more than to nearest.
+    """
+
     node: ir.Node
     weights: LayerWeights
-
-    @classmethod
-    def of(cls, point: WeightPoint) -> _Layer | None:
-        weights = matrix_form(point)
-        return cls(point.node, weights) if weights else None
+    learned: bool
 
     @property
     def input(self) -> str:
@@ -151,8 +159,8 @@ class _Layer:
             return 0.0, np.inf
         if reader is None or reader.op_type != "Clip":
             return -np.inf, np.inf
-        low, high = (constant(value) for value in (*reader.inputs[1:3], None, None)[:2])
-        return -np.inf if low is None else float(low), np.inf if high is None else float(high)
+        low, high = clip_bounds(reader)
+        return -np.inf if low is None else low, np.inf if high is None else high
 
 
 def _with_quantized_inputs(

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
 from edgecnn.backends.ort import OrtSession
+from edgecnn.core.tensors import Arrays
 
 # What is kept of all frames between two parts, of all networks together.
 _MOST_BYTES = 192 << 20
-
-Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class SideBySide:

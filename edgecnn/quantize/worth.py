@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
-import numpy.typing as npt
 import onnx_ir as ir
 
+from edgecnn.core.tensors import Arrays
 from edgecnn.quantize.insert import insert_qdq
 from edgecnn.quantize.output_error import OutputError
 from edgecnn.quantize.place import Placement, place
@@ -22,7 +21,7 @@ def worth_a_node(
     model: ir.Model,
     candidates: Collection[str],
     ranges: Mapping[str, Range],
-    frames: Sequence[Mapping[str, npt.NDArray[Any]]],
+    frames: Sequence[Arrays],
     scheme: Scheme,
     exclude: Collection[str] = (),
 ) -> tuple[str, ...]:

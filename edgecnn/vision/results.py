@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy.typing as npt
-
 from edgecnn.core.classifier import Classifier
 from edgecnn.core.frame import Classification, Image
+from edgecnn.core.tensors import Arrays
 from edgecnn.core.usage import Result, Usage
 from edgecnn.vision.decode import decode_classification
 from edgecnn.vision.decode_detections import decode_detections
 from edgecnn.vision.draw import draw_classification, draw_detections
 
 
-def decode_result(outputs: Mapping[str, npt.NDArray[Any]], usage: Usage, frame_hw: tuple[int, int]) -> Result:
+def decode_result(outputs: Arrays, usage: Usage, frame_hw: tuple[int, int]) -> Result:
     """What a network says about one frame.
 
     Args:
