@@ -123,9 +123,9 @@ class QuantizePart(_Part):
 
     precision: Precision = "int8"
     observer: Literal["minmax", "percentile", "entropy", "mse", "auto"] = Field(
-        default="mse",
+        default="auto",
         description="how a tensor's range is chosen from what calibration saw; auto: for each tensor, the one of the "
-        "others with which the layers that read it stay nearest to FP32",
+        "others, or a narrower one, with which the network's outputs stay nearest to FP32",
     )
     percentile: float = Field(
         default=99.99, gt=50, le=100, description="for observer: percentile, and as a candidate of auto"

@@ -15,19 +15,15 @@ from edgecnn.backends.ort import OrtSession
 from edgecnn.core.recipe import QuantizePart
 from edgecnn.core.tensors import Arrays
 from edgecnn.errors import InputError
-from edgecnn.quantize.observers import find_ranges, make_histogram
+from edgecnn.quantize.histograms import Extremes
+from edgecnn.quantize.observers import find_range, make_histogram
 from edgecnn.quantize.ranges import Range
 
 
-def collect_ranges(
-    model: ir.Model,
-    values: Iterable[str],
-    frames: Iterable[Arrays],
-    config: QuantizePart,
-    *,
-    symmetric: bool = True,
-) -> dict[str, Range]:
-    """Run frames through the network and observe the named values.
+def collect_values(
+    model: ir.Model, values: Iterable[str], frames: Iterable[Arrays], config: QuantizePart
+) -> dict[str, Extremes]:
+    """Run frames through the network and see the named values.
 
     One frame is in memory at a time, and a histogram for each value: calibrating on more pictures takes no more memory.
 
@@ -35,32 +31,26 @@ def collect_ranges(
         model: FP32; left as it is.
         values: Names of the values to observe: inputs of the graph or results within it.
         frames: Feeds, one by one.
-        config: The observer to use; with ``auto`` the one of least squared error, as nothing else is measured here.
-        symmetric: Whether ranges reach as far to both sides of 0.
+        config: The observer to use.
 
     Returns:
-        For each name, what 8 bits shall represent.
+        For each name, what ``find_range`` wants.
 
     Raises:
         InputError: A value is infinite or not a number.
     """
-    found = collect_candidates(model, values, frames, config, symmetric=symmetric)
-    return {name: ranges[0] for name, ranges in found.items()}
-
-
-def collect_candidates(
-    model: ir.Model,
-    values: Iterable[str],
-    frames: Iterable[Arrays],
-    config: QuantizePart,
-    *,
-    symmetric: bool = True,
-) -> dict[str, tuple[Range, ...]]:
-    """As ``collect_ranges``, but with ``auto`` the ranges of all observers, see ``find_ranges``."""
     seen = {name: make_histogram(config) for name in values}
     for name, array in run_observed(model, seen, frames):
         seen[name].update(array)
-    return {name: find_ranges(each, config, symmetric=symmetric) for name, each in seen.items()}
+    return seen
+
+
+def collect_ranges(
+    model: ir.Model, values: Iterable[str], frames: Iterable[Arrays], config: QuantizePart, *, symmetric: bool = True
+) -> dict[str, Range]:
+    """For each value what 8 bits shall represent; see ``collect_values`` and ``find_range``."""
+    seen = collect_values(model, values, frames, config)
+    return {name: find_range(each, config, symmetric=symmetric) for name, each in seen.items()}
 
 
 def run_observed(

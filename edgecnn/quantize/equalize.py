@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -82,7 +83,8 @@ def equalize(
     unseen = _Kept()
     for name, array in run_observed(model, names, unseen.take_out(frames) if free.ceilings else frames):
         histograms.setdefault(name, ChannelHistogram()).update(array)
-    scales = _choose(free, histograms, branches, _CLEARANCES[-1])
+    spans = {name: _Span(histogram.ranges(), histogram.peaks()) for name, histogram in histograms.items()}
+    scales = _choose(free, spans, branches, _CLEARANCES[-1])
     if unseen.frames:
         original = OutputError(model, unseen.frames)
 
@@ -92,7 +94,7 @@ def equalize(
             return trial
 
         for clearance in _CLEARANCES[:-1]:
-            closer = _choose(free, histograms, branches, clearance)
+            closer = _choose(free, spans, branches, clearance)
             if original.of(scaled_by(closer)) < _NEGLIGIBLE:
                 with_ceilings, without = (
                     _in_int8(scaled_by(each), unseen.frames, exclude, scheme) for each in (closer, scales)
@@ -112,6 +114,14 @@ def _in_int8(model: ir.Model, frames: Sequence[Arrays], exclude: Collection[str]
     apply_roundings(model, placement, find_roundings(model, placement, ranges, frames, learned=False, scheme=scheme))
     insert_qdq(model, Placement(placement.activations, [], {}), ranges, {}, scheme)
     return model
+
+
+@dataclass(frozen=True)
+class _Span:
+    """What the channels of a value take: the best INT8 range of each, and the largest absolute value."""
+
+    ranges: Float64
+    peaks: Float64
 
 
 class _Kept:
@@ -150,23 +160,21 @@ def _scale(graph: ir.Graph, free: ChannelScales, scales: Float64) -> None:
             append_elementwise(graph, value, "Mul", scales[numbers], "equalized")
 
 
-def _choose(
-    free: ChannelScales, histograms: Mapping[str, ChannelHistogram], branches: Mapping[str, Ids], clearance: float
-) -> Float64:
+def _choose(free: ChannelScales, spans: Mapping[str, _Span], branches: Mapping[str, Ids], clearance: float) -> Float64:
     """A scale for each number of ``free``; ceilings stay as many times above the ranges as ``clearance`` says."""
     ranges, weights = np.zeros(free.count), np.zeros(free.count)
     for layer in free.layers:
-        histogram = histograms.get(str(layer.node.inputs[0].name)) if layer.node.inputs[0] else None
-        if histogram is None:
+        span = spans.get(str(layer.node.inputs[0].name)) if layer.node.inputs[0] else None
+        if span is None:
             continue
-        np.maximum.at(ranges, layer.inputs, histogram.ranges())
+        np.maximum.at(ranges, layer.inputs, span.ranges)
         if layer.mixes:
             kernel = np.abs(layer.weights.weight)
             relative = kernel / np.maximum(kernel.max(axis=(2, 3), keepdims=True), np.finfo(np.float32).tiny)
             np.maximum.at(weights, layer.inputs, np.sqrt((relative**2).mean(axis=(1, 3))).reshape(-1))
     for name, numbers in branches.items():
-        if name in histograms:  # no frames, no histograms
-            np.maximum.at(ranges, numbers, histograms[name].ranges())
+        if name in spans:  # without frames there are none
+            np.maximum.at(ranges, numbers, spans[name].ranges)
     alive = ranges > 0
     alive[0] = False
     mixed = alive & (weights > 0)
@@ -180,8 +188,8 @@ def _choose(
     scales = np.clip(scales, 1 / _LARGEST, _LARGEST)
     most = np.full(free.count, _LARGEST_BELOW_CEILING)
     for clip, (numbers, ceiling) in free.ceilings.items():
-        if (seen := histograms.get(str(clip.outputs[0].name))) is not None:
-            bounds = clearance * np.maximum(seen.ranges(), _OF_PEAK * seen.peaks())
+        if (seen := spans.get(str(clip.outputs[0].name))) is not None:
+            bounds = clearance * np.maximum(seen.ranges, _OF_PEAK * seen.peaks)
             np.minimum.at(most, numbers, np.maximum(ceiling / np.maximum(bounds, np.finfo(np.float32).tiny), 1))
     for numbers, _ in free.ceilings.values():
         part = numbers[alive[numbers]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +14,11 @@ from edgecnn.quantize.schemes import QUANT_MAX
 
 # The matrix of a layer with more inputs than this would not fit: its weights are rounded to nearest.
 _MOST_INPUTS = 2304
-# How firmly the refitted weights may be held to the FP32 ones, relative to the variance of each input.
-_FIRMNESS = (0.1, 1.0, 10.0, 100.0, 1000.0)
+# How firmly the refitted weights are held to the FP32 ones, relative to the variance of each input. What earlier layers
+# lose most of is what no later one reads, such as rare peaks that were clipped: making up for that would cost the rest.
+_FIRMNESS = 30.0
 # The same for what is rounded column by column.
 _DAMPING = 0.1
-
-Samples = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -43,16 +41,12 @@ def is_small(weights: LayerWeights) -> bool:
     return weights.weight.shape[2] * weights.weight.shape[3] <= _MOST_INPUTS
 
 
-def round_layer(
-    weights: LayerWeights, seen: Moments, kept: Sequence[Samples], bounds: tuple[float, float], *, learned: bool
-) -> Rounding:
+def round_layer(weights: LayerWeights, seen: Moments, *, learned: bool) -> Rounding:
     """Put a layer on the grid; see ``find_roundings``.
 
     Args:
         weights: The layer's, in FP32.
         seen: Moments of its inputs.
-        kept: Other samples: x, and q.
-        bounds: What the activation behind the layer leaves of its output.
         learned: Whether to do more than rounding to nearest; then ``seen`` are whole.
     """
     groups, outputs, taken, taps = weights.weight.shape
@@ -65,12 +59,7 @@ def round_layer(
         # Nothing was seen; or values above 1e18, as in graphs with weights of 1, whose squares FP32 does not hold.
         found = np.concatenate([_on_grid(kernel, step), exact[..., -1:]], axis=2)
     elif learned:
-        refitted = [_refitted(exact, square, cross, firmness) for firmness in _FIRMNESS]
-        others = [np.concatenate(parts, axis=2) for parts in zip(*kept, strict=True)]
-        found = _learned(_best(refitted, exact, others, bounds), step, square)
-        if others:
-            places = others[0].shape[2]
-            found[..., -1] += _mean_error(exact, found, *others) * places / (seen.count + places)
+        found = _learned(_refitted(exact, square, cross), step, square)
     else:
         nearest = _on_grid(kernel, step)
         # Mean of W x - V q with x = q + e, over the samples.
@@ -89,33 +78,9 @@ def _regular(square: Float64, firmness: float) -> Float64:
     return square + np.stack([np.diag(np.append(row, 1e-9)) for row in ridge])
 
 
-def _refitted(exact: Float64, square: Float64, cross: Float64, firmness: float) -> Float64:
+def _refitted(exact: Float64, square: Float64, cross: Float64) -> Float64:
     """Weights for the quantized inputs, not on the grid."""
-    return exact + np.linalg.solve(_regular(square, firmness), (exact @ cross).swapaxes(1, 2)).swapaxes(1, 2)
-
-
-def _best(
-    refitted: Sequence[Float64], exact: Float64, others: Sequence[npt.NDArray[np.float32]], bounds: tuple[float, float]
-) -> Float64:
-    """The refit with the least error behind the activation, on samples (x, q) that it was not fitted to."""
-    if not others:
-        return refitted[len(refitted) // 2]
-
-    def output(weights: Float64, columns: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        single = weights.astype(np.float32)
-        return np.clip(single[..., :-1] @ columns + single[..., -1:], *bounds)
-
-    x, q = others
-    wanted = output(exact, x)
-    return min(refitted, key=lambda each: float(((output(each, q) - wanted) ** 2).mean()))
-
-
-def _mean_error(
-    exact: Float64, found: Float64, x: npt.NDArray[np.float32], q: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float64]:
-    """Mean over samples of W x - V q, for each output."""
-    mean_x, mean_q = (np.pad(each.mean(axis=2), ((0, 0), (0, 1)), constant_values=1) for each in (x, q))
-    return np.einsum("goi,gi->go", exact, mean_x) - np.einsum("goi,gi->go", found, mean_q)
+    return exact + np.linalg.solve(_regular(square, _FIRMNESS), (exact @ cross).swapaxes(1, 2)).swapaxes(1, 2)
 
 
 def _learned(wanted: Float64, step: Float64, square: Float64) -> Float64:

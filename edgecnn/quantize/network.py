@@ -17,27 +17,30 @@ from edgecnn.graph.layer_weights import is_linear_layer
 from edgecnn.graph.onnxruntime_forms import use_onnxruntime_forms
 from edgecnn.graph.prepare import run_passes
 from edgecnn.graph.summary import count_macs
-from edgecnn.quantize.calibrate import collect_candidates, collect_ranges
-from edgecnn.quantize.centre import centre_activations, find_centrable
+from edgecnn.quantize.calibrate import collect_values
+from edgecnn.quantize.centre import Centrable, centre_activations, find_centrable
 from edgecnn.quantize.choose import choose_ranges
 from edgecnn.quantize.equalize import equalize
 from edgecnn.quantize.insert import insert_qdq
 from edgecnn.quantize.integer_forms import range_before_gate
 from edgecnn.quantize.layer_rounding import Rounding
+from edgecnn.quantize.observers import find_range, other_ranges
 from edgecnn.quantize.offsets import centre_channels
 from edgecnn.quantize.place import Placement, place
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.rounding import apply_roundings, find_roundings
 from edgecnn.quantize.schemes import TENSORRT, Scheme
-from edgecnn.quantize.worth import worth_a_node
+from edgecnn.quantize.trials import activation_errors
 
-# For each tensor and layer 64 places of each are looked at; the error is a mean over 2,000 samples.
-_FRAMES_TO_CHOOSE = 32
+# A range that clips is tried on so many: rare peaks must be among them.
+_FRAMES_TO_CHOOSE = 40
 # Rounding keeps its frames, or what the network made of them so far: so many, and their inputs take no more than this.
-_FRAMES_TO_ROUND = 200
+_FRAMES_TO_ROUND = 100
 _BYTES_TO_ROUND = 128 << 20
 # The error of each activation alone orders them, as sensitivities do layers.
-_FRAMES_TO_TRY = 4
+_FRAMES_TO_TRY = 8
+# Of the error that all activations make together. Centred, a value makes a quarter of its own.
+_WORTH_A_NODE = 0.05
 
 
 class Feeds(Protocol):
@@ -113,24 +116,9 @@ def calibrate_network(
     moved = centre_channels(model, feeds("centre channels"), exclude) if config.equalize and scheme.symmetric else 0
     equalized = equalize(model, feeds("equalize channels"), exclude, scheme) if config.equalize else 0
     placement = place(model, exclude, scheme)  # of what was added, too
-    names = [str(value.name) for value in placement.activations if value not in placement.carried]
-    candidates = collect_candidates(model, names, feeds("calibrate ranges"), config, symmetric=scheme.symmetric)
-    ranges = {name: found[0] for name, found in candidates.items()}
-    if config.observer == "auto":
-        ranges = choose_ranges(model, placement, candidates, feeds("choose ranges", _FRAMES_TO_CHOOSE), scheme)
-    for gate in placement.gates:
-        name = str(gate.inputs[0].name) if gate.inputs[0] is not None else ""
-        ranges[name] = range_before_gate(gate, ranges[name])
-    ranges |= {str(value.name): ranges[str(source.name)] for value, source in placement.carried.items()}
-    if config.equalize and scheme.symmetric:
-        centrable = find_centrable(placement)
-        chosen = centrable.free
-        if centrable.costly:
-            frames = list(feeds("try activations", _FRAMES_TO_TRY))
-            chosen += worth_a_node(model, centrable.costly, ranges, frames, scheme, exclude)
-        if chosen:
-            ranges |= collect_ranges(model, chosen, feeds("calibrate both ends"), config, symmetric=False)
-        moved += centre_activations(model, placement, ranges, chosen)
+    ranges, centred = _find_ranges(model, placement, feeds, config, exclude, scheme)
+    if centred:
+        moved += centre_activations(model, placement, ranges, centred)
         placement = place(model, exclude, scheme)
     learned = config.rounding == "learned"
     # Read before the other bar begins. An iterator lets go of its list at the end, so rounding alone keeps frames.
@@ -150,6 +138,48 @@ def calibrate_network(
     return Calibrated(model, layers, total, ranges, roundings, counts)
 
 
+def _find_ranges(
+    model: ir.Model,
+    placement: Placement,
+    feeds: Feeds,
+    config: QuantizePart,
+    exclude: Collection[str],
+    scheme: Scheme,
+) -> tuple[dict[str, Range], set[str]]:
+    """The range of each value that is quantized, by name, and which of them are to be centred."""
+    names = [str(value.name) for value in placement.activations if value not in placement.carried]
+    seen = collect_values(model, names, feeds("calibrate ranges"), config)
+    ranges = {name: find_range(each, config, symmetric=scheme.symmetric) for name, each in seen.items()}
+    gates: dict[str, Range] = {}
+    for gate in placement.gates:
+        name = str(gate.inputs[0].name) if gate.inputs[0] is not None else ""
+        gates[name] = range_before_gate(gate, ranges[name])
+    ranges |= gates
+    centrable = find_centrable(placement) if config.equalize and scheme.symmetric else Centrable((), ())
+    errors: dict[str, float] = {}
+    if config.observer == "auto" or centrable.costly:
+        frames = list(feeds("try activations", _FRAMES_TO_TRY))
+        errors = activation_errors(model, ranges, frames, scheme, exclude)
+    centred = {*centrable.free, *worth_a_node(centrable.costly, errors)}
+    ranges |= {name: find_range(seen[name], config, symmetric=False) for name in centred}
+    if config.observer == "auto":
+
+        def others(name: str) -> tuple[Range, ...]:
+            return other_ranges(seen[name], config, symmetric=scheme.symmetric and name not in centred)
+
+        frames = list(feeds("choose ranges", min(_FRAMES_TO_CHOOSE, frames_to_round(model))))
+        free = {name: error for name, error in errors.items() if name not in gates}
+        ranges |= choose_ranges(model, ranges, free, others, frames, scheme, exclude)
+    ranges |= {str(value.name): ranges[str(source.name)] for value, source in placement.carried.items()}
+    return ranges, centred
+
+
+def worth_a_node(costly: Collection[str], errors: Mapping[str, float]) -> tuple[str, ...]:
+    """The activations that disturb the outputs so much that centring them pays for a node."""
+    enough = _WORTH_A_NODE * sum(errors.values())
+    return tuple(name for name in costly if errors[name] > enough)
+
+
 def frames_to_round(model: ir.Model) -> int:
     """How many frames rounding may have: they stay in memory."""
     sizes = [value.shape for value in model.graph.inputs if value.name not in model.graph.initializers]
@@ -166,7 +196,7 @@ def quantize_layers(calibrated: Calibrated, scheme: Scheme, chosen: Collection[s
         chosen: Names of the layers, of ``calibrated.layers``.
     """
     model = ir.from_proto(ir.to_proto(calibrated.model))
-    placement = _placement_of(model, calibrated, scheme, chosen)
+    placement = placement_of(model, calibrated, scheme, chosen)
     scales = apply_roundings(model, placement, calibrated.roundings)
     insert_qdq(model, placement, calibrated.ranges, scales, scheme)
     done = sum(calibrated.layers[name] for name in chosen)
@@ -190,12 +220,12 @@ def round_again(
         frames: Feeds; all are kept.
         advance: Called after each layer.
     """
-    placement = _placement_of(calibrated.model, calibrated, scheme, chosen)
+    placement = placement_of(calibrated.model, calibrated, scheme, chosen)
     roundings = find_roundings(calibrated.model, placement, calibrated.ranges, frames, scheme=scheme, advance=advance)
     return replace(calibrated, roundings=roundings)
 
 
-def _placement_of(model: ir.Model, calibrated: Calibrated, scheme: Scheme, chosen: Collection[str]) -> Placement:
+def placement_of(model: ir.Model, calibrated: Calibrated, scheme: Scheme, chosen: Collection[str]) -> Placement:
     """Where Q/DQ go, in the calibrated model or a copy of it, if only some layers are quantized."""
     left = {str(node.name) for node in model.graph if is_linear_layer(node)} - set(chosen)
     placement = place(model, left, scheme)

@@ -25,31 +25,36 @@ def make_histogram(config: QuantizePart) -> Extremes:
     return Extremes() if config.observer == "minmax" else Histogram()
 
 
-def find_ranges(seen: Extremes, config: QuantizePart, *, symmetric: bool) -> tuple[Range, ...]:
-    """The range by the observer that a recipe names, or what all of them find; from 0 to 0 where all values were 0.
+def find_range(seen: Extremes, config: QuantizePart, *, symmetric: bool) -> Range:
+    """The range by the observer that a recipe names; from 0 to 0 where all values were 0.
 
     Args:
         seen: Made by ``make_histogram`` with this recipe.
-        config: The recipe's wishes.
+        config: The recipe's wishes; ``auto`` begins with the range of least squared error.
         symmetric: Whether the range reaches as far to both sides of 0.
-
-    Returns:
-        One range; with ``auto`` one or more, all different, that of least squared error first.
     """
     if not isinstance(seen, Histogram):
-        return (minmax(seen, symmetric=symmetric),)
+        return minmax(seen, symmetric=symmetric)
     match config.observer:
         case "minmax":
-            return (minmax(seen, symmetric=symmetric),)
+            return minmax(seen, symmetric=symmetric)
         case "percentile":
-            return (percentile(seen, config.percentile, symmetric=symmetric),)
+            return percentile(seen, config.percentile, symmetric=symmetric)
         case "entropy":
-            return (entropy(seen, symmetric=symmetric),)
-        case "mse":
-            return (mse(seen, symmetric=symmetric),)
-        case "auto":
-            found = [observer(seen, symmetric=symmetric) for observer in (mse, entropy, minmax)]
-            return tuple(dict.fromkeys([*found, percentile(seen, config.percentile, symmetric=symmetric)]))
+            return entropy(seen, symmetric=symmetric)
+        case "mse" | "auto":
+            return mse(seen, symmetric=symmetric)
+
+
+def other_ranges(seen: Extremes, config: QuantizePart, *, symmetric: bool) -> tuple[Range, ...]:
+    """What ``auto`` tries beside ``find_range``: the ranges of all other observers."""
+    if not isinstance(seen, Histogram):
+        return ()
+    return (
+        entropy(seen, symmetric=symmetric),
+        percentile(seen, config.percentile, symmetric=symmetric),
+        minmax(seen, symmetric=symmetric),
+    )
 
 
 def minmax(seen: Extremes, *, symmetric: bool) -> Range:

@@ -11,18 +11,15 @@ import onnx_ir as ir
 
 from edgecnn.core.tensors import Arrays
 from edgecnn.graph.layer_weights import LayerWeights, read_weights, replace_weights
-from edgecnn.quantize.elementwise import clip_bounds
 from edgecnn.quantize.insert import activation_grid, fake_quantize, insert_qdq
-from edgecnn.quantize.layer_rounding import Rounding, Samples, is_small, round_layer
+from edgecnn.quantize.layer_rounding import Rounding, is_small, round_layer
 from edgecnn.quantize.moments import Moments
+from edgecnn.quantize.partial import read_by
 from edgecnn.quantize.place import Placement
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.samples import PLACES, SAMPLES, matrix_form, sample_columns
 from edgecnn.quantize.schemes import TENSORRT, Scheme
-from edgecnn.quantize.side_by_side import SideBySide, read_by
-
-# One frame of so many shows how firmly weights are to be held.
-_KEPT_OF = 5
+from edgecnn.quantize.side_by_side import SideBySide
 
 
 def find_roundings(
@@ -39,12 +36,12 @@ def find_roundings(
 
     Layers are rounded in the graph's order. For each the expected squared error ``E |W x - V q|^2`` is made small,
     where x is its input in the FP32 network, q that in the quantized network, with all layers before it rounded, and V
-    is on the grid. First V without the grid, by least squares, held to W by a ridge: it makes up for what is clipped
-    and for what the layers before have done. Then column by column is rounded, and the columns that are still free make
+    is on the grid. First V without the grid, by least squares, held to W by a ridge: it makes up for what
+    the layers before have done. Then column by column is rounded, and the columns that are still free make
     up for the error, by the inverse of ``H = E q q^T`` (Frantar et al., "GPTQ", 2022, after Hassibi and Stork, "Optimal
     Brain Surgeon", 1993; the asymmetric inputs are those of Li et al., "GPTAQ", 2025), those that carry most first. The
     bias is a column that is never rounded, so the mean error of each output is 0 (the bias correction of Nagel et al.,
-    2019). A fifth of the frames chooses the ridge. Layers with many inputs, and all where ``learned`` is false, are
+    2019). Layers with many inputs, and all where ``learned`` is false, are
     rounded to nearest, with their bias corrected.
 
     Args:
@@ -77,21 +74,18 @@ def find_roundings(
         later = {layer.input for others in waves[index + 1 :] for layer in others}
         moments = [Moments(whole=layer.learned) for layer in wave]
         grids = [activation_grid(ranges[layer.input], scheme) for layer in wave]
-        kept: list[list[Samples]] = [[] for _ in wave]
         for frame, arrays in enumerate(pair.observe({layer.input for layer in wave}, later)):
-            for layer, grid, seen, others in zip(wave, grids, moments, kept, strict=True):
+            for layer, grid, seen in zip(wave, grids, moments, strict=True):
                 # The same places in both networks.
                 exact, now = (
                     sample_columns(each[layer.input], layer.node, layer.weights, np.random.default_rng(frame), places)
                     for each in (arrays[0], arrays[-1])
                 )
-                now = fake_quantize(now, grid)
-                if layer.learned and frame % _KEPT_OF == _KEPT_OF - 1:
-                    others.append((exact, now))
-                else:
-                    seen.add(exact, now)
-        for layer, seen, others in zip(wave, moments, kept, strict=True):
-            found[layer.output] = round_layer(layer.weights, seen, others, layer.bounds, learned=layer.learned)
+                # What the range clips is given up: it was chosen so that what stands behind does not need it.
+                exact = np.clip(exact, grid.lowest * grid.scale, grid.highest * grid.scale)
+                seen.add(exact, fake_quantize(now, grid))
+        for layer, seen in zip(wave, moments, strict=True):
+            found[layer.output] = round_layer(layer.weights, seen, learned=layer.learned)
             if layer.node in twins:
                 _apply(networks[-1], twins[layer.node], found[layer.output])
             advance()
@@ -148,19 +142,6 @@ class _Layer:
     @property
     def output(self) -> str:
         return str(self.node.outputs[0].name)
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """What an activation that alone reads the output leaves of it."""
-        output = self.node.outputs[0]
-        readers = [] if output.is_graph_output() else [node for node, _ in output.uses()]
-        reader = readers[0] if len(readers) == 1 else None
-        if reader is not None and reader.op_type == "Relu":
-            return 0.0, np.inf
-        if reader is None or reader.op_type != "Clip":
-            return -np.inf, np.inf
-        low, high = clip_bounds(reader)
-        return -np.inf if low is None else low, np.inf if high is None else high
 
 
 def _with_quantized_inputs(

@@ -20,8 +20,8 @@ GraphOf = Callable[..., Any]
 OutputsOf = Callable[..., dict[str, np.ndarray]]
 
 EXAMPLES = settings(max_examples=25, deadline=None)
-# A fifth of the frames only chooses how firmly weights are held, so nearest may be better on them by chance.
-CHANCE = 0.02
+# Large errors count less than their squares, so nearest may be better by chance.
+CHANCE = 0.01
 
 
 def correlated(random: np.random.Generator, channels: int, rank: int, sides: int, count: int) -> list[np.ndarray]:
@@ -104,15 +104,16 @@ def test_learned_rounding_halves_what_rounding_weights_costs(
     kernel=st.sampled_from([1, 3]),
     part=st.floats(0.4, 1),
 )
-def test_learned_rounding_makes_up_for_inputs_too(
+def test_learned_rounding_costs_nothing_where_inputs_are_clipped(
     graph_of: GraphOf, outputs_of: OutputsOf, seed: int, groups: int, kernel: int, part: float
 ) -> None:
-    """With inputs that are rounded, and clipped to a part of their range."""
+    """With inputs that are rounded, and clipped to a part of their range: on what that part holds."""
     random = np.random.default_rng(seed)
     frames = correlated(random, 8, 3, 8, 32)
     limit = part * max(float(frame.max()) for frame in frames)
     make = convolution(graph_of, random, 8, kernel, groups, 8)
+    inside = [np.minimum(frame, QUANT_MAX * scales_of(limit)) for frame in frames]
 
-    learned, nearest = compare(outputs_of, make, frames, frames, limit)
+    learned, nearest = compare(outputs_of, make, frames, inside, limit)
 
     assert learned <= nearest * (1 + CHANCE)

@@ -162,7 +162,6 @@ def test_another_scheme_is_another_calibration(maker: Maker) -> None:
 SAME: dict[str, dict[str, Any]] = {
     "gates": {"gates": {"max_drop": 0.25, "min_agreement": 0.5}},
     "precision": {"quantize": {"precision": "auto", "max_fp16_share": 0.3}},
-    "a percentile that is not used": {"quantize": {"percentile": 99.0}},
     "more pictures than there are": {"quantize": {"max_images": 4}},
     "device": {"target": {"device": "agx-orin-64gb"}},
     "description": {"description": "another", "name": "another"},
@@ -179,6 +178,17 @@ def test_nothing_else_is(maker: Maker, change: str) -> None:
     assert again.path == first.path
     assert progress.tasks == []
     assert progress.notes == ["calibrated before with these weights, pictures and settings"]
+
+
+@pytest.mark.parametrize(("observer", "used"), [("mse", False), ("percentile", True), ("auto", True)])
+def test_a_percentile_is_part_of_it_where_it_is_used(maker: Maker, observer: str, used: bool) -> None:
+    """As one of several where the observer is auto."""
+    first, changed = (
+        calibrate(maker.work(quantize={"observer": observer, "percentile": percentile}), maker.parent(), TENSORRT)
+        for percentile in (99.99, 99.0)
+    )
+
+    assert (first.path != changed.path) == used
 
 
 def test_how_it_is_written_down_is_not_part_of_it(maker: Maker) -> None:

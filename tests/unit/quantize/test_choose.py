@@ -1,153 +1,251 @@
-"""One of several ranges, by what it does to the outputs of the layers that read a tensor."""
+"""Ranges at which a network's outputs stay nearest to FP32."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from edgecnn.core.recipe import QuantizePart
-from edgecnn.graph.prepare import infer_shapes
+from edgecnn.quantize import choose
 from edgecnn.quantize.choose import choose_ranges
-from edgecnn.quantize.insert import activation_grid, fake_quantize
 from edgecnn.quantize.network import calibrate_network
-from edgecnn.quantize.place import place
 from edgecnn.quantize.ranges import Range
-from edgecnn.quantize.schemes import ONNXRUNTIME_X86, TENSORRT, Scheme
+from edgecnn.quantize.schemes import TENSORRT, Scheme
+from edgecnn.quantize.trials import activation_errors
 
 GraphOf = Callable[..., Any]
-OutputsOf = Callable[..., dict[str, np.ndarray]]
+Frames = list[dict[str, np.ndarray]]
 
-SYMMETRIC = (Range(-8, 8), Range(-4, 4), Range(-2, 2), Range(-1, 1), Range(-0.5, 0.5))
-AFFINE = (Range(-1, 8), Range(-0.5, 4), Range(-2, 2), Range(0, 1))
-IMAGE = "(float[1, 3, 8, 8] x) => (float[1, 4, 8, 8] y)"
+AFFINE = Scheme("affine", weights_as_int8=True, symmetric=False)
+PICTURE = "float[1, 3, 8, 8]"
+SUM = f"net ({PICTURE} x) => (float[1, 1, 8, 8] y) {{ y = Conv(x, w) }}"
+CUT_OFF = f"net ({PICTURE} x) => (float[1, 1, 8, 8] y) {{ a = Conv(x, w) y = Clip(a, low, high) }}"
+CHAIN = f"""net ({PICTURE} x) => ({PICTURE} y) {{
+    a = Conv(x, w) r = Relu(a) [second] c = Conv(r, w) s = Relu(c) y = Conv(s, w)
+}}"""
+BOUNDS = {"low": np.full((), -6, np.float32), "high": np.full((), 6, np.float32)}
 
 
-def normal(*shape: int) -> np.ndarray:
+def weights(*shape: int) -> np.ndarray:
     return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
 
 
-def pictures(size: tuple[float, float, float], count: int = 8) -> list[np.ndarray]:
+def row(*values: float) -> np.ndarray:
+    """Of one output channel."""
+    return np.asarray(values, np.float32).reshape(1, 3, 1, 1)
+
+
+def pictures(*size: float, count: int = 8) -> Frames:
     """With channels of three sizes, and heavy tails."""
     random = np.random.default_rng(5)
-    values = random.laplace(size=(count, 1, 3, 8, 8)) * np.reshape(size, (3, 1, 1))
-    return list(values.astype(np.float32))
+    values = random.laplace(size=(count, 1, 3, 8, 8)) * np.reshape(size, (-1, 1, 1))
+    return [{"x": each} for each in values.astype(np.float32)]
 
 
-def choose(
-    model: Any, frames: list[np.ndarray], candidates: tuple[Range, ...] = SYMMETRIC, scheme: Scheme = TENSORRT
+def between(low: float, high: float) -> Frames:
+    """So many that an error falls with the step, and chance does not matter."""
+    random = np.random.default_rng(6)
+    return [{"x": random.uniform(low, high, (1, 3, 8, 8)).astype(np.float32)} for _ in range(64)]
+
+
+def nothing_else(name: str) -> tuple[Range, ...]:
+    """No candidates."""
+    assert name
+    return ()
+
+
+def found_for(
+    model: ir.Model,
+    first: Range,
+    frames: Frames,
+    scheme: Scheme = TENSORRT,
+    candidates: Callable[[str], Sequence[Range]] = nothing_else,
 ) -> Range:
-    infer_shapes(model)
-    found = choose_ranges(model, place(model, (), scheme), {"x": candidates}, ({"x": each} for each in frames), scheme)
-    assert list(found) == ["x"]
-    return found["x"]
+    """What is chosen for the input, which makes all of the error."""
+    ranges = {"x": first}
+    return {**ranges, **choose_ranges(model, ranges, {"x": 1.0}, candidates, frames, scheme)}["x"]
 
 
-LAYERS: dict[str, tuple[str, dict[str, np.ndarray]]] = {
-    "1 by 1": (f"{IMAGE} {{ y = Conv(x, w) }}", {"w": normal(4, 3, 1, 1)}),
-    "3 by 3": (f"{IMAGE} {{ y = Conv<pads = [1, 1, 1, 1]>(x, w, b) }}", {"w": normal(4, 3, 3, 3), "b": normal(4)}),
-    "depthwise": (
-        "(float[1, 3, 8, 8] x) => (float[1, 3, 4, 4] y) { y = Conv<group=3, pads=[1, 1, 0, 0], strides=[2, 2]>(x, w) }",
-        {"w": normal(3, 1, 3, 3)},
-    ),
-}
+def error(model: ir.Model, seen: Range, frames: Frames, scheme: Scheme = TENSORRT) -> float:
+    return activation_errors(model, {"x": seen}, frames, scheme)["x"]
 
 
-@pytest.mark.parametrize("size", [(1, 1, 1), (3, 0.2, 0.1), (0.05, 0.3, 0.1)])
-@pytest.mark.parametrize("scheme", [TENSORRT, ONNXRUNTIME_X86])
-@pytest.mark.parametrize("layer", LAYERS)
-def test_it_is_the_range_with_the_smallest_variance_of_the_outputs_error(
-    graph_of: GraphOf, outputs_of: OutputsOf, layer: str, scheme: Scheme, size: tuple[float, float, float]
-) -> None:
-    """As ONNX Runtime computes it. The pictures are so small that none of their places is left out."""
-    text, arrays = LAYERS[layer]
-    model, frames = graph_of(f"net {text}", **arrays), pictures(size)
-    candidates = SYMMETRIC if scheme.symmetric else AFFINE
-
-    # The layer's output is the network's, which stays float.
-    found = choose(model, frames, candidates, scheme if scheme.symmetric else LINEAR_AFFINE)
-
-    errors: list[float] = []
-    for each in candidates:
-        grid = activation_grid(each, scheme)
-        pairs = [(outputs_of(model, x=x)["y"], outputs_of(model, x=fake_quantize(x, grid))["y"]) for x in frames]
-        error = np.concatenate([exact - rounded for exact, rounded in pairs]).astype(np.float64)
-        errors.append(float(error.var(axis=(0, 2, 3)).sum()))
-    assert found == candidates[int(np.argmin(errors))]
-
-
-LINEAR_AFFINE = Scheme("affine", weights_as_int8=True, symmetric=False)
-
-
-def test_a_channel_that_is_not_read_does_not_widen_the_range(graph_of: GraphOf) -> None:
+def test_a_channel_that_no_layer_reads_does_not_widen_the_range(graph_of: GraphOf) -> None:
     """The tensor's own squared error would have it otherwise."""
-    frames = pictures((4, 0.1, 0.1))
-    weight = np.ones((1, 3, 1, 1), np.float32)
-    unread = weight * np.float32([0, 1, 1]).reshape(1, 3, 1, 1)
-    text = "net (float[1, 3, 8, 8] x) => (float[1, 1, 8, 8] y) { y = Conv(x, w) }"
+    frames, first = pictures(4, 0.1, 0.1), Range(-32, 32)
 
-    assert choose(graph_of(text, w=unread), frames).high <= 1
-    assert choose(graph_of(text, w=weight), frames).high >= 4
+    unread, read = (found_for(graph_of(SUM, w=row(*each)), first, frames) for each in ((0, 1, 1), (1, 1, 1)))
+
+    assert unread.high <= 1
+    assert read.high >= 4
 
 
-def test_what_a_bias_can_make_up_for_is_no_error(graph_of: GraphOf) -> None:
-    """Values that are always near 3: clipped to 2 they are off by the same everywhere, and finer steps do not help."""
-    frames = [3 + 1e-3 * each for each in pictures((1, 1, 1))]
-    text = "net (float[1, 3, 8, 8] x) => (float[1, 1, 8, 8] y) { y = Conv(x, w) }"
-    weight = np.ones((1, 3, 1, 1), np.float32)
+def test_a_rare_peak_that_matters_is_not_clipped(graph_of: GraphOf) -> None:
+    """One number of 1,536; a ReLU6 behind the layer would not let through what it does."""
+    frames, first = pictures(1, 1, 1), Range(-100, 100)
+    frames[3]["x"][0, 1, 2, 2] = 99
 
-    # 3.024 is the step next to 3 with the first, and the only one that is met: constant as well, and first of equals.
-    found = choose(graph_of(text, w=weight), frames, (Range(-2, 2), Range(-8, 8)))
+    matters, cut_off = (
+        found_for(graph_of(text, w=row(1, 1, 1), **arrays), first, frames)
+        for text, arrays in ((SUM, dict[str, np.ndarray]()), (CUT_OFF, BOUNDS))
+    )
 
+    assert matters.high >= 99
+    assert 5 < cut_off.high < 20
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (2, 0.2, 0.1), (0.05, 0.3, 0.1)])
+@pytest.mark.parametrize("text", [SUM, CUT_OFF], ids=["all counts", "not what is cut off"])
+def test_no_narrower_range_is_much_better(graph_of: GraphOf, text: str, size: tuple[float, ...]) -> None:
+    """A step is a sixth of the range, and the best one may lie between two."""
+    model, frames, first = graph_of(text, w=row(1, -0.5, 2), **BOUNDS), pictures(*size, count=32), Range(-64, 64)
+
+    found = found_for(model, first, frames)
+
+    errors = [error(model, Range(-64 / part, 64 / part), frames) for part in 2 ** np.linspace(0, 10, 81)]
+    assert found.low == -found.high
+    assert error(model, found, frames) < 1.2 * min(errors) < errors[0] / 2
+
+
+def test_candidates_are_tried_first_and_drawn_in_from_there(graph_of: GraphOf) -> None:
+    """Nothing is widened step by step, so that a candidate alone leads out of a range that clips."""
+    model, frames = graph_of(SUM, w=row(1, 1, 1)), pictures(1, 1, 1)
+    narrow, wide, best = Range(-1, 1), Range(-64, 64), found_for(model, Range(-64, 64), frames)
+    assert 4 < best.high < 16
+
+    assert found_for(model, narrow, frames) == narrow
+    assert found_for(model, narrow, frames, candidates=lambda _: (wide,)) == best
+    assert found_for(model, narrow, frames, candidates=lambda _: (best, wide)) == best
+    assert found_for(model, wide, frames, candidates=lambda _: (narrow,)) == best
+
+
+def test_the_best_candidate_is_taken(graph_of: GraphOf) -> None:
+    """Though no step towards it is better than the one before."""
+    model, frames = graph_of(CUT_OFF, w=row(1, 1, 1), **BOUNDS), pictures(0.01, 0.01, 0.01)
+    for frame in frames:
+        frame["x"][0, :, 0, 0] = 90
+    candidates = (Range(-50, 50), Range(-2, 2), Range(-3, 3), Range(-90, 90))
+
+    found = found_for(model, Range(-100, 100), frames, candidates=lambda _: candidates)
+
+    # Three times 2 is all that the ReLU6 lets through.
     assert found == Range(-2, 2)
 
 
-def test_an_addition_cannot_make_up_for_anything(graph_of: GraphOf) -> None:
-    text = """net (float[1, 3, 8, 8] x) => (float[1, 3, 8, 8] y) {
-        v = Relu(x)
-        a = Conv(v, w)
-        y = Add(x, a)
-    }"""
-    frames = [3 + 1e-3 * each for each in pictures((1, 1, 1))]
+@pytest.mark.parametrize(
+    ("first", "low", "high"),
+    [
+        (Range(-16, 4), -1, 4),
+        (Range(-1, 32), -1, 4),
+        (Range(-16, 32), -1, 4),
+        (Range(0, 32), 0, 4),
+        (Range(-32, 0), -4, 0),
+        (Range(-4, 16), -4, 1),
+    ],
+)
+@pytest.mark.parametrize("scheme", [AFFINE, TENSORRT], ids=["affine", "centred"])
+def test_both_ends_are_drawn_in_for_themselves(
+    graph_of: GraphOf, scheme: Scheme, first: Range, low: float, high: float
+) -> None:
+    model, frames = graph_of(SUM, w=row(1, 1, 1)), between(low, high)
 
-    assert choose(graph_of(text, w=normal(3, 3, 1, 1)), frames, (Range(-2, 2), Range(-8, 8))) == Range(-8, 8)
+    found = found_for(model, first, frames, scheme)
 
-
-def test_all_readers_have_a_say(graph_of: GraphOf) -> None:
-    """One reads what is small, the other what is large; together they are better off with what is best for neither."""
-    frames = pictures((4, 0.02, 0.02))
-    small, large = (np.float32(row).reshape(1, 3, 1, 1) for row in ([0, 1, 1], [1, 0, 0]))
-    alone = "net (float[1, 3, 8, 8] x) => (float[1, 1, 8, 8] y) { y = Conv(x, w) }"
-    both = """net (float[1, 3, 8, 8] x) => (float[1, 1, 8, 8] y, float[1, 1, 8, 8] z) {
-        y = Conv(x, w)
-        z = Conv(x, v)
-    }"""
-    candidates = (Range(-32, 32), Range(-8, 8), Range(-0.2, 0.2))
-
-    assert choose(graph_of(alone, w=small), frames, candidates) == Range(-0.2, 0.2)
-    assert choose(graph_of(alone, w=large), frames, candidates) == Range(-32, 32)
-    assert choose(graph_of(both, w=small, v=large), frames, candidates) == Range(-8, 8)
+    assert found.low == pytest.approx(low)
+    assert found.high == pytest.approx(high)
 
 
-def test_where_there_is_no_choice_nothing_is_run(graph_of: GraphOf) -> None:
-    model = graph_of(f"net {LAYERS['1 by 1'][0]}", **LAYERS["1 by 1"][1])
-    infer_shapes(model)
+def test_a_symmetric_range_stays_symmetric_where_the_scheme_is(graph_of: GraphOf) -> None:
+    """One that is not is that of a value whose middle is taken off, and this one has no layer before it to do so."""
+    model, frames = graph_of(SUM, w=row(1, 1, 1)), between(0, 4)
 
-    def never() -> Iterator[dict[str, np.ndarray]]:
+    symmetric, affine = (found_for(model, Range(-16, 16), frames, scheme) for scheme in (TENSORRT, AFFINE))
+
+    assert symmetric.high == -symmetric.low == pytest.approx(4)
+    assert -1 < affine.low <= 0
+    assert affine.high == pytest.approx(4)
+
+
+def test_ranges_that_cannot_be_improved_are_not_returned(graph_of: GraphOf) -> None:
+    model, frames = graph_of(CHAIN, w=weights(3, 3, 1, 1)), pictures(1, 1, 1)
+    ranges, errors = dict.fromkeys("xrs", Range(-64, 64)), dict.fromkeys("xrs", 1.0)
+
+    found = choose_ranges(model, ranges, errors, nothing_else, frames, TENSORRT)
+    again = choose_ranges(model, ranges | found, errors, nothing_else, frames, TENSORRT)
+    one = choose_ranges(model, found | {"r": Range(-64, 64)}, errors, nothing_else, frames, TENSORRT)
+
+    assert list(found) == ["x", "r", "s"]
+    assert again == {}
+    assert one == {"r": found["r"]}
+
+
+def test_each_is_chosen_with_the_others_in_fp32(graph_of: GraphOf) -> None:
+    model, frames = graph_of(CHAIN, w=weights(3, 3, 1, 1)), pictures(1, 1, 1)
+    ranges, errors = dict.fromkeys("xrs", Range(-64, 64)), dict.fromkeys("xrs", 1.0)
+
+    together = choose_ranges(model, ranges, errors, nothing_else, frames, TENSORRT)
+
+    for name in ranges:
+        alone = choose_ranges(model, {name: Range(-64, 64)}, {name: 1.0}, nothing_else, frames, TENSORRT)
+        assert alone == {name: together[name]}
+
+
+def test_what_makes_less_than_a_hundredth_of_the_error_is_not_tried(graph_of: GraphOf) -> None:
+    asked: list[str] = []
+
+    def candidates(name: str) -> tuple[Range, ...]:
+        asked.append(name)
+        return ()
+
+    model, frames = graph_of(CHAIN, w=weights(3, 3, 1, 1)), pictures(1, 1, 1)
+    errors = {"s": 0.975, "r": 0.009, "x": 0.016}
+
+    found = choose_ranges(model, dict.fromkeys("xrs", Range(-64, 64)), errors, candidates, frames, TENSORRT)
+
+    assert asked == ["x", "s"]
+    assert list(found) == ["x", "s"]
+
+
+@pytest.mark.parametrize("errors", [{}, {"x": 0.0, "r": 0.0}])
+def test_without_errors_nothing_is_run(
+    graph_of: GraphOf, monkeypatch: pytest.MonkeyPatch, errors: dict[str, float]
+) -> None:
+    def never(*_: object) -> Iterator[Any]:
         raise AssertionError
-        yield {}
+        yield
 
-    found = choose_ranges(model, place(model), {"x": (Range(-1, 1),), "unread": (Range(0, 0),)}, never(), TENSORRT)
+    monkeypatch.setattr(choose, "trials", never)
+    ranges = dict.fromkeys("xrs", Range(-64, 64))
 
-    assert found == {"x": Range(-1, 1), "unread": Range(0, 0)}
+    assert choose_ranges(graph_of(CHAIN, w=weights(3, 3, 1, 1)), ranges, errors, nothing_else, [], TENSORRT) == {}
 
 
-def test_zeros_get_the_first_range(graph_of: GraphOf) -> None:
-    model = graph_of(f"net {LAYERS['1 by 1'][0]}", **LAYERS["1 by 1"][1])
+def test_what_is_left_out_does_not_count(graph_of: GraphOf) -> None:
+    """Another layer reads the large channel, but stays in FP32."""
+    text = f"""net ({PICTURE} x) => (float[1, 1, 8, 8] y, float[1, 1, 8, 8] z) {{
+        y = Conv(x, w) [other] z = Conv(x, v)
+    }}"""
+    model, frames, ranges = graph_of(text, w=row(0, 1, 1), v=row(1, 0, 0)), pictures(4, 0.1, 0.1), {"x": Range(-32, 32)}
 
-    assert choose(model, [np.zeros((1, 3, 8, 8), np.float32)]) == SYMMETRIC[0]
+    without, both = (
+        choose_ranges(model, ranges, {"x": 1.0}, nothing_else, frames, TENSORRT, exclude).get("x", ranges["x"])
+        for exclude in (("other",), ())
+    )
+
+    assert without.high <= 1
+    assert both.high >= 4
+
+
+@pytest.mark.parametrize("scheme", [TENSORRT, AFFINE], ids=["symmetric", "affine"])
+def test_zeros_keep_their_range(graph_of: GraphOf, scheme: Scheme) -> None:
+    model, frames = graph_of(SUM, w=row(1, 1, 1)), [{"x": np.zeros((1, 3, 8, 8), np.float32)}]
+
+    for first in (Range(0, 0), Range(-1, 1), Range(-1, 2)):
+        assert found_for(model, first, frames, scheme, lambda _: (Range(-3, 3), Range(0, 0))) == first
 
 
 def test_a_recipe_with_auto_chooses_on_some_of_the_pictures(graph_of: GraphOf) -> None:
@@ -155,22 +253,26 @@ def test_a_recipe_with_auto_chooses_on_some_of_the_pictures(graph_of: GraphOf) -
 
     def feeds(purpose: str, most: int | None = None) -> Iterator[dict[str, np.ndarray]]:
         asked.append((purpose, most))
-        return ({"x": each} for each in pictures((4, 0.1, 0.1), 50)[:most])
+        return iter(pictures(4, 0.1, 0.1, count=50)[:most])
 
-    weight = np.float32([0, 1, 1]).reshape(1, 3, 1, 1)
-    text = "net (float[1, 3, 8, 8] x) => (float[1, 1, 8, 8] y) { y = Conv(x, w) }"
-    by_error, by_readers = (
+    model = graph_of(SUM, w=row(0, 1, 1))
+    by_error, by_outputs = (
         calibrate_network(
-            graph_of(text, w=weight), feeds, QuantizePart.model_validate({"observer": observer, "equalize": False})
+            ir.from_proto(ir.to_proto(model)),
+            feeds,
+            QuantizePart.model_validate({"observer": observer, "equalize": False}),
         ).ranges["x"]
         for observer in ("mse", "auto")
     )
 
-    assert by_readers.high < by_error.high
+    frames = pictures(4, 0.1, 0.1, count=50)
+    assert by_outputs.high < by_error.high / 4
+    assert error(model, by_outputs, frames) < error(model, by_error, frames) / 4
     assert asked == [
         ("calibrate ranges", None),
-        ("read pictures again", 200),
+        ("read pictures again", 100),
         ("calibrate ranges", None),
-        ("choose ranges", 32),
-        ("read pictures again", 200),
+        ("try activations", 8),
+        ("choose ranges", 40),
+        ("read pictures again", 100),
     ]

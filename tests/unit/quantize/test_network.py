@@ -12,8 +12,14 @@ import pytest
 from edgecnn.core.recipe import QuantizePart
 from edgecnn.errors import GateMissed
 from edgecnn.graph.prepare import infer_shapes
-from edgecnn.quantize.network import calibrate_network, quantize_layers, round_again
-from edgecnn.quantize.schemes import Scheme
+from edgecnn.quantize import network
+from edgecnn.quantize.choose import choose_ranges
+from edgecnn.quantize.integer_forms import suits_gate
+from edgecnn.quantize.network import calibrate_network, frames_to_round, quantize_layers, round_again, worth_a_node
+from edgecnn.quantize.output_error import OutputError
+from edgecnn.quantize.ranges import Range
+from edgecnn.quantize.schemes import ONNXRUNTIME_X86, TENSORRT, Scheme
+from edgecnn.quantize.sensitivity import measure_sensitivities
 
 GraphOf = Callable[..., Any]
 OutputsOf = Callable[..., dict[str, np.ndarray]]
@@ -159,16 +165,129 @@ def test_roundings_of_some_layers_make_up_for_no_others(graph_of: GraphOf, outpu
     original, model = (graph_of(TEXT, **arrays(3)) for _ in range(2))
     infer_shapes(model)
     scheme, chosen = SCHEMES["int8"], {"classify"}
-    # Rounded for clipped inputs, so that the layers before have something to be made up for.
-    calibrated = calibrate_network(model, feeds, QuantizePart(observer="percentile", percentile=90))
+    # What a range clips is given up, and no layer makes up for that.
+    calibrated = calibrate_network(model, feeds, QuantizePart(observer="minmax"))
 
     again = round_again(calibrated, scheme, chosen, frames(64))
 
-    def mean_error(network: ir.Model) -> float:
-        infer_shapes(network)
-        errors = [outputs_of(network, **feed)["y"] - outputs_of(original, **feed)["y"] for feed in frames(64)]
+    def mean_error(changed: ir.Model) -> float:
+        infer_shapes(changed)
+        errors = [outputs_of(changed, **feed)["y"] - outputs_of(original, **feed)["y"] for feed in frames(64)]
         return float(np.abs(np.mean(errors, axis=0)).max())
 
     stale, fresh = (mean_error(quantize_layers(each, scheme, chosen).model) for each in (calibrated, again))
     assert again.ranges == calibrated.ranges
     assert fresh < 1e-4 < stale
+
+
+def test_what_makes_a_twentieth_of_the_error_is_worth_a_node() -> None:
+    errors = {"x": 0.5, "r": 0.3, "s": 0.15, "t": 0.045, "u": 0.005}
+
+    assert worth_a_node(("t", "r", "s"), errors) == ("r", "s")
+    assert worth_a_node(("s", "u"), errors) == ("s",)
+    assert worth_a_node(("t", "u"), errors) == ()
+    assert worth_a_node((), {}) == ()
+    assert worth_a_node(("r",), {"r": 0.0}) == ()
+
+
+TWO_BRANCHES = """net (float[1, 3, 16, 16] x) => (float[1, 4, 16, 16] y) {
+    [first] a = Conv(x, v)
+    r = Relu(a)
+    [second] b = Conv(x, v)
+    s = Relu(b)
+    [third] c = Conv(r, w)
+    [fourth] d = Conv(s, small)
+    y = Add(c, d)
+}"""
+
+
+@pytest.mark.parametrize("observer", ["minmax", "mse", "auto"])
+def test_only_what_disturbs_the_outputs_gets_a_node(graph_of: GraphOf, observer: str) -> None:
+    """Behind each ReLU that is centred there is an addition; a hundredth of one branch comes to the output."""
+    random = np.random.default_rng(1)
+    arrays = {
+        "v": random.standard_normal((4, 3, 1, 1)).astype(np.float32),
+        "w": random.uniform(0.5, 1, (4, 4, 1, 1)).astype(np.float32),
+    }
+    model = graph_of(TWO_BRANCHES, **arrays, small=arrays["w"] / 100)
+
+    found = calibrate_network(model, feeds, QuantizePart.model_validate({"observer": observer}))
+
+    assert found.ranges["r.centred"].low == -found.ranges["r.centred"].high
+    assert found.ranges["s"].low == -found.ranges["s"].high
+    assert "s.centred" not in found.ranges
+    assert [node.op_type for node in found.model.graph].count("Add") == 2
+
+
+def test_a_centred_value_has_two_ends_to_choose(graph_of: GraphOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    offered: dict[str, tuple[Range, ...]] = {}
+
+    def spy(model: ir.Model, ranges: dict[str, Range], errors: Any, candidates: Any, *rest: Any) -> dict[str, Range]:
+        offered.update({name: (ranges[name], *candidates(name)) for name in errors})
+        return choose_ranges(model, ranges, errors, candidates, *rest)
+
+    monkeypatch.setattr(network, "choose_ranges", spy)
+    random = np.random.default_rng(1)
+    arrays = {name: random.standard_normal((4, size, 1, 1)).astype(np.float32) for name, size in (("v", 3), ("w", 4))}
+
+    calibrate_network(graph_of(TWO_BRANCHES, **arrays, small=arrays["w"] / 100), feeds, QuantizePart(observer="auto"))
+
+    assert offered.keys() == {"x", "r", "s", "d"}
+    assert all(len(ranges) == 4 for ranges in offered.values())
+    assert all(each.low == 0 < each.high for each in offered.pop("r"))
+    assert all(each.low == -each.high < 0 for ranges in offered.values() for each in ranges)
+
+
+GATED = """net (float[1, 3, 16, 16] x) => (float[1, 4, 8, 8] y) {
+    [first] a = Conv(x, v)
+    [gate] h = HardSigmoid<alpha = 0.16666667, beta = 0.5>(a)
+    m = Mul(a, h)
+    p = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(m)
+    [second] c = Conv(p, w)
+    y = Exp(c)
+}"""
+
+
+def test_ranges_that_depend_on_something_else_are_not_chosen(graph_of: GraphOf) -> None:
+    """A gate wants its zero point at a whole number, and a pool hands on what it reads."""
+    random = np.random.default_rng(1)
+    arrays = {name: random.standard_normal((4, size, 1, 1)).astype(np.float32) for name, size in (("v", 3), ("w", 4))}
+    arrays["w"][:, :2] = 0  # so that there is something to choose
+
+    by_error, by_outputs = (
+        calibrate_network(
+            graph_of(GATED, **arrays),
+            feeds,
+            QuantizePart.model_validate({"observer": observer, "equalize": False}),
+            scheme=ONNXRUNTIME_X86,
+        )
+        for observer in ("mse", "auto")
+    )
+
+    gate = next(node for node in by_outputs.model.graph if node.op_type == "HardSigmoid")
+    assert suits_gate(gate, by_outputs.ranges["a"])
+    assert by_outputs.ranges["a"] == by_error.ranges["a"]
+    assert by_outputs.ranges["m"] != by_error.ranges["m"]
+    assert by_outputs.ranges["p"] == by_outputs.ranges["m"]
+
+
+def test_sensitivities_are_those_of_rounding_to_nearest(graph_of: GraphOf) -> None:
+    learned, nearest = (
+        calibrate_network(graph_of(TEXT, **arrays(0)), feeds, QuantizePart.model_validate({"rounding": rounding}))
+        for rounding in ("learned", "nearest")
+    )
+    done: list[None] = []
+
+    found = measure_sensitivities(learned, TENSORRT, frames(64), lambda: done.append(None))
+
+    error = OutputError(nearest.model, frames(64))
+    assert found == {name: error.of(quantize_layers(nearest, TENSORRT, {name}).model) for name in LAYERS}
+    assert found != {name: error.of(quantize_layers(learned, TENSORRT, {name}).model) for name in LAYERS}
+    assert len(done) == len(LAYERS)
+
+
+@pytest.mark.parametrize(("side", "expected"), [(16, 100), (320, 100), (640, 27), (4096, 1)])
+def test_frames_to_round_fit_into_memory(graph_of: GraphOf, side: int, expected: int) -> None:
+    model = graph_of(f"net (float[1, 3, {side}, {side}] x) => (float[1, 3, {side}, {side}] y) {{ y = Relu(x) }}")
+
+    assert frames_to_round(model) == expected

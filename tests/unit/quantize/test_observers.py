@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edgecnn.core.recipe import QuantizePart
-from edgecnn.quantize.histograms import BINS, Histogram
-from edgecnn.quantize.observers import entropy, find_ranges, make_histogram
+from edgecnn.quantize.histograms import BINS, Extremes, Histogram
+from edgecnn.quantize.observers import entropy, find_range, make_histogram, other_ranges
 from edgecnn.quantize.ranges import Range
 
 Kind = Literal["minmax", "percentile", "entropy", "mse"]
@@ -31,8 +31,7 @@ def observe_ends(kind: Kind, *tensors: np.ndarray, percentile: float = 99.99, sy
         # In parts that are small enough for all their values to count.
         for part in np.array_split(tensor.reshape(-1), tensor.size // 2**17 + 1):
             seen.update(part)
-    (found,) = find_ranges(seen, config, symmetric=symmetric)
-    return found
+    return find_range(seen, config, symmetric=symmetric)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -286,21 +285,35 @@ def test_entropy_is_the_least_divergence(shape: str, symmetric: bool) -> None:
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
-def test_auto_offers_what_each_observer_finds(symmetric: bool) -> None:
-    config, seen = QuantizePart(observer="auto", percentile=99.5), Histogram()
+def test_auto_begins_with_the_least_error_and_offers_what_the_others_find(symmetric: bool) -> None:
+    config = QuantizePart(observer="auto", percentile=99.5)
+    seen = make_histogram(config)
     for part in growing("laplace"):
         seen.update(part)
 
-    found = find_ranges(seen, config, symmetric=symmetric)
+    first = find_range(seen, config, symmetric=symmetric)
+    others = other_ranges(seen, config, symmetric=symmetric)
 
-    alone = [observe_ends(kind, *growing("laplace"), percentile=99.5, symmetric=symmetric) for kind in KINDS]
-    assert len(found) == 4
-    assert set(found) == set(alone)
-    assert found[0] == alone[KINDS.index("mse")]
+    alone = {kind: observe_ends(kind, *growing("laplace"), percentile=99.5, symmetric=symmetric) for kind in KINDS}
+    assert first == alone.pop("mse")
+    assert len(others) == 3
+    assert {first, *others} == {first, *alone.values()}
+    assert len({first, *others}) == 4
 
 
-def test_auto_offers_nothing_twice() -> None:
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_zeros_offer_nothing_else(symmetric: bool) -> None:
     seen = Histogram()
     seen.update(np.zeros(10, np.float32))
 
-    assert find_ranges(seen, QuantizePart(observer="auto"), symmetric=True) == (Range(0, 0),)
+    assert find_range(seen, QuantizePart(observer="auto"), symmetric=symmetric) == Range(0, 0)
+    assert {*other_ranges(seen, QuantizePart(observer="auto"), symmetric=symmetric)} == {Range(0, 0)}
+
+
+def test_extremes_have_no_others() -> None:
+    """There is nothing else to know of them."""
+    seen = Extremes()
+    seen.update(np.array([-1, 3], np.float32))
+
+    assert find_range(seen, QuantizePart(observer="auto"), symmetric=False) == Range(-1, 3)
+    assert other_ranges(seen, QuantizePart(observer="auto"), symmetric=False) == ()

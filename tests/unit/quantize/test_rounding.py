@@ -12,14 +12,14 @@ import pytest
 from edgecnn.graph.layer_weights import LayerWeights, read_weights
 from edgecnn.graph.model import constant
 from edgecnn.graph.prepare import infer_shapes
-from edgecnn.quantize import layer_rounding, rounding
-from edgecnn.quantize.insert import insert_qdq, quantize, weight_scales
+from edgecnn.quantize import layer_rounding
+from edgecnn.quantize.insert import activation_grid, insert_qdq, quantize, weight_scales
 from edgecnn.quantize.moments import Moments
 from edgecnn.quantize.place import place
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.rounding import apply_roundings, find_roundings
 from edgecnn.quantize.samples import PLACES, sample_columns
-from edgecnn.quantize.schemes import QUANT_MAX, Scheme
+from edgecnn.quantize.schemes import QUANT_MAX, TENSORRT, Scheme
 
 GraphOf = Callable[..., Any]
 OutputsOf = Callable[..., dict[str, np.ndarray]]
@@ -31,6 +31,8 @@ PICTURES = [np.abs(RANDOM.standard_normal((1, 4, 8, 8))).astype(np.float32) for 
 ROWS = [np.abs(RANDOM.standard_normal((1, 6))).astype(np.float32) for _ in range(64)]
 # Half of what there is: clipping takes away from every output.
 CLIPPED = 1.0
+# More than there is.
+WHOLE = 8.0
 
 
 def weights(*shape: int) -> np.ndarray:
@@ -124,21 +126,57 @@ LAYERS: dict[str, tuple[str, dict[str, np.ndarray], list[np.ndarray]]] = {
 }
 
 
+def clipped(frame: np.ndarray, limit: float = CLIPPED) -> np.ndarray:
+    """What the grid of a range reaches."""
+    grid = activation_grid(Range(-limit, limit), TENSORRT)
+    return np.clip(frame, grid.lowest * grid.scale, grid.highest * grid.scale).astype(np.float32)
+
+
 @pytest.mark.parametrize("learned", [True, False], ids=["learned", "nearest"])
 @pytest.mark.parametrize("case", LAYERS)
-def test_a_layer_with_a_clipped_input_is_right_on_average(
-    graph_of: GraphOf, outputs_of: OutputsOf, case: str, learned: bool
-) -> None:
+def test_a_layer_is_right_on_average(graph_of: GraphOf, outputs_of: OutputsOf, case: str, learned: bool) -> None:
+    """On what the range of its input holds."""
     text, arrays, frames = LAYERS[case]
     original, plain, model = (graph_of(f"net {text}", **arrays) for _ in range(3))
 
     scales = round_in_place(model, frames, learned=learned)
 
     assert list(scales) == ["y"]
-    before = mean_error(outputs_of, original, quantized(plain, {}), frames)
-    after = mean_error(outputs_of, original, quantized(model, scales), frames)
-    assert np.abs(before).max() > 0.1
+    inside = [clipped(frame) for frame in frames]
+    before = mean_error(outputs_of, original, quantized(plain, {}), inside)
+    after = mean_error(outputs_of, original, quantized(model, scales), inside)
+    assert np.abs(before).max() > 100 * NOTHING
     assert np.abs(after).max() < NOTHING
+
+
+@pytest.mark.parametrize("learned", [True, False], ids=["learned", "nearest"])
+@pytest.mark.parametrize("case", ["Conv with padding and strides", "Gemm"])
+def test_what_a_range_clips_is_given_up(graph_of: GraphOf, case: str, learned: bool) -> None:
+    """The layer is rounded as if there were nothing beyond."""
+    text, arrays, frames = LAYERS[case]
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    for each in (frames, [clipped(frame) for frame in frames]):
+        model = graph_of(f"net {text}", **arrays)
+        round_in_place(model, each, learned=learned)
+        (node,) = model.graph
+        found.append((node.inputs[1].const_value.numpy(), node.inputs[2].const_value.numpy()))
+
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+def test_one_row_that_was_clipped_does_not_move_a_bias(graph_of: GraphOf) -> None:
+    """The first layer's input has a range for all rows but one, and the second one's for all of them."""
+    text = "net (float[1, 6] x) => (float[1, 3] y) { a = Gemm(x, u) r = Relu(a) y = Gemm(r, w) }"
+    arrays = {"u": np.eye(6, dtype=np.float32), "w": weights(6, 3)}
+    ranges = {"x": Range(-4, 4), "r": Range(-40, 40)}
+    biases: list[np.ndarray] = []
+    for rows in ([*ROWS, np.full((1, 6), 36, np.float32)], ROWS):
+        model = graph_of(text, **arrays)
+        found = find_roundings(model, place(model), ranges, [{"x": row} for row in rows])
+        biases.append(found["y"].bias)
+
+    assert np.abs(biases[0] - biases[1]).max() < 0.05
 
 
 @pytest.mark.parametrize("learned", [True, False], ids=["learned", "nearest"])
@@ -174,12 +212,12 @@ def test_layers_are_corrected_one_by_one(graph_of: GraphOf, outputs_of: OutputsO
     arrays = {"w": weights(4, 4, 1, 1) * np.float32(0.4), "v": weights(4, 4, 1, 1) * np.float32(0.2)}
     original, plain, model = (graph_of(text, **arrays) for _ in range(3))
 
-    scales = round_in_place(model, PICTURES, learned=learned)
+    scales = round_in_place(model, PICTURES, 4, learned=learned)
 
     assert list(scales) == ["a", "c", "y"]
-    before = mean_error(outputs_of, original, quantized(plain, {}), PICTURES)
-    after = mean_error(outputs_of, original, quantized(model, scales), PICTURES)
-    # What a layer adds to the spread of its output, not to its mean, moves what the next one clips.
+    before = mean_error(outputs_of, original, quantized(plain, {}, 4), PICTURES)
+    after = mean_error(outputs_of, original, quantized(model, scales, 4), PICTURES)
+    # The mean error of rounding what stands between them is no layer's own.
     assert np.abs(after).mean() < np.abs(before).mean() / 2
 
 
@@ -197,61 +235,43 @@ def test_the_last_layer_makes_up_for_those_before(graph_of: GraphOf, outputs_of:
     for model in (original, learned, nearest):
         infer_shapes(model)
 
-    errors = [
-        np.abs(
-            mean_error(outputs_of, original, quantized(model, round_in_place(model, PICTURES, learned=how)), PICTURES)
-        )
-        for model, how in ((learned, True), (nearest, False))
-    ]
+    for model, how in ((learned, True), (nearest, False)):
+        quantized(model, round_in_place(model, PICTURES, WHOLE, learned=how), WHOLE)
 
-    assert errors[0].max() < NOTHING
-    assert errors[1].max() > 100 * NOTHING
+    errors = [np.abs(mean_error(outputs_of, original, model, PICTURES)) for model in (learned, nearest)]
+    # Large errors count less, and those of two layers together are not as many to both sides.
+    assert errors[0].max() < errors[1].max() / 5
 
 
-def test_what_an_activation_cuts_off_does_not_count(graph_of: GraphOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: dict[int, tuple[float, float]] = {}
-
-    def spy(layer: Any, moments: Any, kept: Any, bounds: tuple[float, float], *, learned: bool) -> Any:
-        seen[len(seen)] = bounds
-        return layer_rounding.round_layer(layer, moments, kept, bounds, learned=learned)
-
-    monkeypatch.setattr(rounding, "round_layer", spy)
-    model = graph_of(
-        """net (float[1, 4, 8, 8] x) => (float[1, 4, 8, 8] y) {
-            a = Conv(x, w)
-            b = Relu(a)
-            c = Conv(b, w)
-            d = Clip(c, zero, six)
-            e = Conv(d, w)
-            f = Clip(e, zero)
-            g = Conv(f, w)
-            h = Relu(g)
-            i = Add(g, h)
-            y = Conv(i, w)
-        }""",
-        w=weights(4, 4, 1, 1),
-        zero=np.float32(0),
-        six=np.float32(6),
-    )
-
-    round_in_place(model, PICTURES)
-
-    anything = (-np.inf, np.inf)
-    assert list(seen.values()) == [(0, np.inf), (0, 6), (0, np.inf), anything, anything]
-
-
-@pytest.mark.parametrize("holds", [True, False])
-def test_other_samples_say_whether_a_refit_holds(holds: bool) -> None:
-    """Of 20 samples each input is half of what the quantized network has; so it is of others, or it is not."""
+@pytest.mark.parametrize(("firmness", "expected"), [(0.0, 0.5), (1.0, 0.75), (30.0, 1 - 0.5 / 31)])
+def test_a_refit_is_held_to_the_weight(monkeypatch: pytest.MonkeyPatch, firmness: float, expected: float) -> None:
+    """Each input is half of what the quantized network has, so half the weight would do."""
     found = np.random.default_rng(0).standard_normal((1, 1, 20)).astype(np.float32)
+    found = np.concatenate([found, -found], axis=2)
     layer = LayerWeights(np.ones((1, 1, 1, 1)), np.zeros(1), (1, 1, 1, 1), np.dtype(np.float32), inputs_first=False)
     moments = Moments(whole=True)
     moments.add(found / 2, found)
+    monkeypatch.setattr(layer_rounding, "_FIRMNESS", firmness)
 
-    kept = (found / 2 if holds else found, found)
-    made = layer_rounding.round_layer(layer, moments, [kept], (-np.inf, np.inf), learned=True)
+    made = layer_rounding.round_layer(layer, moments, learned=True)
 
-    assert made.weight.item() == pytest.approx(0.5 if holds else 1, abs=0.05)
+    assert made.weight.item() == pytest.approx(expected, abs=1 / QUANT_MAX)
+    assert made.bias.item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("offset", [0.5, -2.0])
+def test_a_bias_is_not_held(offset: float) -> None:
+    """It makes up for all that each input is off by, and the weights for nothing of it."""
+    found = np.random.default_rng(0).standard_normal((1, 2, 40)).astype(np.float32)
+    weight = np.array([1.0, -0.5]).reshape(1, 1, 2, 1)
+    layer = LayerWeights(weight, np.ones(1), (1, 2, 1, 1), np.dtype(np.float32), inputs_first=False)
+    moments = Moments(whole=True)
+    moments.add((found + offset).astype(np.float32), found)
+
+    made = layer_rounding.round_layer(layer, moments, learned=True)
+
+    np.testing.assert_allclose(made.weight, weight, atol=1.5 / QUANT_MAX)
+    assert made.bias.item() == pytest.approx(1 + 0.5 * offset, abs=0.02)
 
 
 def test_shared_weights_are_rounded_for_each_layer(graph_of: GraphOf) -> None:
@@ -365,12 +385,14 @@ def test_a_layer_with_many_inputs_is_rounded_to_nearest(
     graph_of: GraphOf, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     text, arrays, frames = LAYERS[case]
+    # Inputs that are alike: the weights of one make up for those of another.
+    frames = [np.cumsum(frame, axis=1) for frame in frames]
     small, large, nearest = (graph_of(f"net {text}", **arrays) for _ in range(3))
 
-    round_in_place(small, frames)
-    round_in_place(nearest, frames, learned=False)
+    round_in_place(small, frames, WHOLE)
+    round_in_place(nearest, frames, WHOLE, learned=False)
     monkeypatch.setattr(layer_rounding, "_MOST_INPUTS", 5)
-    round_in_place(large, frames)
+    round_in_place(large, frames, WHOLE)
 
     found = [[constant(value) for value in next(iter(model.graph)).inputs[1:]] for model in (small, large, nearest)]
     np.testing.assert_array_equal(found[1][0], found[2][0])

@@ -1,0 +1,111 @@
+"""One activation in INT8 at a time, and what that does to the outputs of the whole network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgecnn.backends.ort import OrtSession
+from edgecnn.core.tensors import Arrays
+from edgecnn.quantize.insert import activation_grid, fake_quantize
+from edgecnn.quantize.partial import PartialNetwork, bytes_of
+from edgecnn.quantize.place import place
+from edgecnn.quantize.ranges import Range
+from edgecnn.quantize.schemes import Scheme
+
+# What is kept of all frames.
+_MOST_BYTES = 192 << 20
+_MARK = ".quantized"
+
+Trial = Callable[[Range], float]
+
+
+def trials(
+    model: ir.Model, names: Collection[str], frames: Sequence[Arrays], scheme: Scheme, exclude: Collection[str] = ()
+) -> Iterator[tuple[str, Trial]]:
+    """For each activation, in the graph's order, what measures the error that a range of it makes.
+
+    The error is that of the outputs, relative to their power, the sum over all outputs. Everything else is in FP32, and
+    only what stands behind the activation runs. Of the frames there are as many as memory holds.
+
+    Args:
+        model: FP32; left as it is.
+        names: Of activations that are quantized.
+        frames: A few feeds.
+        scheme: The target's rules.
+        exclude: Names of nodes that are not quantized.
+
+    Returns:
+        Names, and functions to call before the next name. In a symmetric scheme a range whose ends are not as far from
+        0 is that of a value that its middle is taken off.
+    """
+    marked = ir.from_proto(ir.to_proto(model))
+    order = _mark(marked, names, exclude, scheme)
+    outputs = [str(value.name) for value in marked.graph.outputs]
+    network = PartialNetwork(marked, frames)
+    marks = [name + _MARK for name in order]
+    # With all that was passed before: branches lie side by side.
+    cuts = {name: network.cut_behind(marks[: index + 1], outputs) for index, name in enumerate(order)}
+    of_outputs = sum(bytes_of(value) or 0 for value in marked.graph.outputs)
+    largest = max((of_outputs + sum(bytes_of(value) or 0 for value in cut) for cut in cuts.values()), default=0)
+    del network.kept[max(1, _MOST_BYTES // max(1, largest)) :]
+    expected = network.run(outputs)
+    powers = {name: sum(_power(frame[name]) for frame in expected) for name in outputs}
+    for name, cut in cuts.items():
+        network.advance(cut)
+        session = network.part(outputs, beside_others=False)
+        assert session is not None  # the outputs stand behind what is quantized
+
+        def trial(seen: Range, name: str = name, session: OrtSession = session) -> float:
+            errors = dict.fromkeys(outputs, 0.0)
+            for kept, wanted in zip(network.kept, expected, strict=True):
+                feeds = {spec.name: kept[spec.name] for spec in session.inputs}
+                feeds[name + _MARK] = _quantized(feeds[name + _MARK], seen, scheme)
+                for output, array in session.run(feeds).items():
+                    errors[output] += _power(array.astype(np.float64) - wanted[output])
+            return sum(error / powers[output] for output, error in errors.items() if powers[output])
+
+        yield name, trial
+        session.close()
+
+
+def activation_errors(
+    model: ir.Model,
+    ranges: Mapping[str, Range],
+    frames: Sequence[Arrays],
+    scheme: Scheme,
+    exclude: Collection[str] = (),
+) -> dict[str, float]:
+    """The error that each activation alone makes; see ``trials``."""
+    return {name: trial(ranges[name]) for name, trial in trials(model, ranges, frames, scheme, exclude)}
+
+
+def _mark(model: ir.Model, names: Collection[str], exclude: Collection[str], scheme: Scheme) -> list[str]:
+    """Give what reads the quantized values names of their own; the names of ``names``, in the graph's order."""
+    position = {node: index for index, node in enumerate(model.graph)}
+    activations = place(model, exclude, scheme).activations
+    found = {value: uses for value, uses in activations.items() if value.name in names}
+    for value, uses in found.items():
+        mark = ir.Node("", "Identity", [value], name=f"{value.name}{_MARK}")
+        mark.outputs[0].name, mark.outputs[0].shape = mark.name, value.shape
+        mark.outputs[0].dtype = value.dtype or ir.DataType.FLOAT
+        for node, index in uses:
+            node.replace_input_with(index, mark.outputs[0])
+        model.graph.insert_before(min((node for node, _ in uses), key=position.__getitem__), mark)
+    made = {output: index for node, index in position.items() for output in node.outputs}
+    return [str(value.name) for value in sorted(found, key=lambda value: made.get(value, -1))]
+
+
+def _quantized(array: npt.NDArray[Any], seen: Range, scheme: Scheme) -> npt.NDArray[np.float32]:
+    if not scheme.symmetric:
+        return fake_quantize(array, activation_grid(seen, scheme))
+    middle, half = np.float32((seen.low + seen.high) / 2), (seen.high - seen.low) / 2
+    return fake_quantize(array - middle, activation_grid(Range(-half, half), scheme)) + middle
+
+
+def _power(array: npt.NDArray[Any]) -> float:
+    return float((array.astype(np.float64) ** 2).sum())
