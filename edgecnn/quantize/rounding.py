@@ -40,9 +40,9 @@ def find_roundings(
     the layers before have done. Then column by column is rounded, and the columns that are still free make
     up for the error, by the inverse of ``H = E q q^T`` (Frantar et al., "GPTQ", 2022, after Hassibi and Stork, "Optimal
     Brain Surgeon", 1993; the asymmetric inputs are those of Li et al., "GPTAQ", 2025), those that carry most first. The
-    bias is a column that is never rounded, so the mean error of each output is 0 (the bias correction of Nagel et al.,
-    2019). Layers with many inputs, and all where ``learned`` is false, are
-    rounded to nearest, with their bias corrected.
+    bias is a column that is never rounded, so it takes the mean error of each output (the bias correction of Nagel et
+    al., 2019). Layers with many inputs, and all where ``learned`` is false, are rounded to nearest, with their bias
+    corrected.
 
     Args:
         model: FP32; left as it is.
