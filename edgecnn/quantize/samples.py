@@ -14,7 +14,7 @@ from edgecnn.quantize.place import WeightPoint
 
 # Places of a picture at which each layer's input is looked at, at least, and of all pictures together.
 PLACES = 64
-SAMPLES = 200 * PLACES
+SAMPLES = 100 * PLACES
 
 
 def matrix_form(point: WeightPoint) -> LayerWeights | None:
