@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 BENCH := build/bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install system demo test check format schemas constraints bench-quantize corpus clean
+.PHONY: help install system demo test check format schemas constraints bench-check bench-quantize bench-estimate bench-runtime bench-profile bench-train corpus clean
 
 help:  ## Show this.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,8 +43,23 @@ constraints:  ## Resolve constraints.txt anew (needs uv): the newest versions, f
 	@uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --extra dev pyproject.toml | grep -v '^-' > constraints.part
 	@mv constraints.part constraints.txt
 
+bench-check: $(VENV)/.installed $(BENCH)/venv-trtcheck/.installed  ## edgecnn check and trtcheck on the corpus (ARGS="--only detectors").
+	@$(BIN)/python -m benchmarks.checks $(ARGS)
+
 bench-quantize: $(VENV)/.installed $(addprefix $(BENCH)/,venv-onnxruntime/.installed venv-modelopt/.installed site/.installed)  ## edgecnn, ONNX Runtime and ModelOpt quantize the same networks (ARGS="--only mobilenet_v2").
 	@$(BIN)/python -m benchmarks.quantize $(ARGS)
+
+bench-estimate: $(VENV)/.installed  ## Fit the estimate to published latencies, and write its parameters and docs/estimate.md.
+	@$(BIN)/python -m benchmarks.estimate
+
+bench-runtime: $(VENV)/.installed $(BENCH)/venv-ultralytics/.installed  ## Bars of the runtime beside OpenCV loops and ultralytics (ARGS="--only overload").
+	@$(BIN)/python -m benchmarks.runtime $(ARGS)
+
+bench-profile: $(VENV)/.installed  ## The profiler against what is known: percentiles, overhead, 20 pairs of runs, a report of a million samples.
+	@$(BIN)/python -m benchmarks.profile $(ARGS)
+
+bench-train: $(VENV)/.installed  ## edgecnn train and plain torchvision code on the same pictures (ARGS="--only transfer-mobilenetv2").
+	@$(BIN)/python -m benchmarks.train $(ARGS)
 
 corpus: $(VENV)/.installed  ## Convert 140 networks to FP16 and INT8, and write docs/corpus.md: hours; goes on where it was (ARGS="--only timm").
 	@$(BIN)/python -m benchmarks.corpus $(ARGS)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import settings
 
-from edgecnn.profiling.records import Environment, LayerTime, Profile
+from edgecnn.profiling.records import Conditions, Environment, LayerTime, Profile, Round
 
 # CI tries the same cases every time; at a desk every run tries new ones.
 settings.register_profile("ci", derandomize=True)
@@ -50,20 +50,28 @@ def profile_of() -> ProfileOf:
             "infer": tuple(int(time) - 1500 for time in total_ns),
             "decode": (500,) * frames,
         }
+        starts = np.concatenate([[0], np.cumsum(np.asarray(total_ns, np.int64))[:-1]])
+        taken = Round(process=0, begin_ns=10**9, warm_up=50, starts_ns=starts.tolist(), samples_ns=samples)
         environment = Environment(
-            taken_at="2025-11-22T10:48:12+00:00",
             machine="NVIDIA Jetson Orin Nano",
             architecture="aarch64",
             system="Linux 5.15.148-tegra",
             cores=6,
             memory_bytes=8 * 2**30,
-            governor=None,
-            load_average=0.25,
-            jetpack="6.2",
+            l4t="36.4.3",
             power_mode="25W",
             packages={"numpy": "1.26.4", "tensorrt": "10.3.0"},
         )
+        conditions = Conditions(
+            taken_at="2025-11-22T10:48:12+00:00",
+            load_average=0.25,
+            governor=None,
+            clocks_mhz={},
+            temperatures_celsius={},
+            throttle_events={},
+        )
         fields: dict[str, Any] = {
+            "mode": "single-stream",
             "bundle": "leaves-int8",
             "model_sha256": "9f8c" * 16,
             "precision": "int8",
@@ -72,14 +80,15 @@ def profile_of() -> ProfileOf:
             "threads": 2,
             "frame_hw": (1080, 1920),
             "input_shape": (1, 3, 224, 224),
-            "warm_up": 50,
-            "samples_ns": samples,
+            "rounds": (taken,),
             "layers": tuple(
                 LayerTime(name=f"/features/{index}/Conv", op_type="Conv", calls=frames, mean_ns=50e3, part=0.025)
                 for index in range(40)
             ),
             "warnings": (),
             "environment": environment,
+            "before": conditions,
+            "after": conditions,
         }
         return Profile(**(fields | changes))
 
@@ -148,13 +157,14 @@ def outputs_of() -> OutputsOf:
 
 
 _BUILD = """
-import importlib, os, sys
+import os, sys
 from pathlib import Path
-from edgecnn.backends import preflight_child, trt_build
-preflight_child._load_libraries()
+from edgecnn.backends import build_child, trt_build
+from edgecnn.core.engine import BuildOptions
+trt = build_child.load_compiler("tensorrt_rtx")
 try:
-    plan = trt_build.build_plan(importlib.import_module("tensorrt_rtx_bindings"), Path(sys.argv[1]), capability="SM86")
-    Path(sys.argv[2]).write_bytes(plan)
+    built = trt_build.build_plan(trt, Path(sys.argv[1]), BuildOptions(), capability="SM86")
+    Path(sys.argv[2]).write_bytes(built.plan)
 except trt_build.EdgecnnError:
     pass
 os._exit(0)
@@ -168,9 +178,9 @@ def rtx_layers(tmp_path: Path) -> Callable[[Any], dict[str, tuple[str, str]] | N
     Gives the types of the two factors of each convolution and matrix product, by its name, from the plan, which has
     its graph as plain text; None where it refuses the model.
     """
-    from edgecnn.backends.preflight import preflight_is_installed
+    from edgecnn.backends.compiler_module import rtx_is_installed
 
-    if not preflight_is_installed():
+    if not rtx_is_installed():
         pytest.skip("TensorRT-RTX is not installed: pip install 'edgecnn[preflight]'")
 
     def compiled(model: Any) -> dict[str, tuple[str, str]] | None:

@@ -34,6 +34,15 @@ else
   "$venv/bin/python" -m pip install --progress-bar on --constraint constraints.txt --editable '.[dev]'
 fi
 
+# The stubs of TensorRT, for the type checker. Beside the packages they would pass for TensorRT itself.
+stubs=(--no-deps --target "$venv/stubs" tensorrt-stubs==10.13.0.35.1)
+rm -rf "$venv/stubs"
+if command -v uv >/dev/null; then
+  uv pip install --quiet --python "$venv/bin/python" "${stubs[@]}"
+else
+  "$venv/bin/python" -m pip install --quiet "${stubs[@]}"
+fi
+
 # opencv-python wants the system's GL; a machine without a screen often has none, and then the headless build serves.
 if ! "$venv/bin/python" -c 'import cv2' 2>/dev/null; then
   version=$(sed -n 's/^opencv-python==\([^ ;]*\).*/\1/p' constraints.txt)

@@ -3,8 +3,9 @@
 set -uo pipefail
 parts=(
   chromium chromium-driver fonts-dejavu-core ffmpeg
-  gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
-  gir1.2-gst-rtsp-server-1.0 python3-gi
+  gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+  gstreamer1.0-plugins-ugly gstreamer1.0-libav gir1.2-gst-rtsp-server-1.0 python3-gi
+  mosquitto xdotool xvfb openssh-client openssh-server
 )
 if ! command -v dpkg-query >/dev/null; then
   echo "not a Debian system: tests of a browser and of cameras are skipped where their programs are missing"

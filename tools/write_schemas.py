@@ -12,10 +12,14 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from edgecnn.core.device import DeviceProfile
+from edgecnn.core.estimate import Estimate
+from edgecnn.core.layer_costs import LayerCosts
 from edgecnn.core.recipe import Recipe
 from edgecnn.deploy.manifest import BundleManifest
+from edgecnn.profiling.compare import Comparison
 from edgecnn.profiling.records import Profile
 from edgecnn.runtime.events import Event
+from edgecnn.runtime.report import RunReport
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMAS: dict[str, type[BaseModel]] = {
@@ -23,7 +27,11 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "devices/device.schema.json": DeviceProfile,
     "docs/schemas/bundle.schema.json": BundleManifest,
     "docs/schemas/profile.schema.json": Profile,
+    "docs/schemas/estimate.schema.json": Estimate,
+    "docs/schemas/compare.schema.json": Comparison,
+    "docs/schemas/costs.schema.json": LayerCosts,
     "docs/schemas/event.schema.json": Event,
+    "docs/schemas/run.schema.json": RunReport,
 }
 
 

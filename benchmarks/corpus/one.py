@@ -56,7 +56,7 @@ def _recipe(network: Network, work: Path, pictures: Path) -> Recipe:
     """What a user would have: a network by name with a file of weights, or an ONNX file."""
     if network.family == "exporters":
         path = work / "resnet18.onnx"
-        _export(network.source, path)
+        export_resnet18(network.source, path)
         recipe = recipe_from(str(path))
     elif network.side is not None:
         recipe = _torch_recipe(network, work)
@@ -92,7 +92,7 @@ def _torch_recipe(network: Network, work: Path) -> Recipe:
     return recipe.model_copy(update={"model": model, "preprocess": spec})
 
 
-def _export(exporter: str, path: Path) -> None:
+def export_resnet18(exporter: str, path: Path) -> None:
     """ResNet-18 as others would export it, with its BatchNorms in place."""
     import torch
     from torchvision import models

@@ -19,15 +19,16 @@ import onnxruntime
 
 from benchmarks.quantize.cases import Case
 from benchmarks.quantize.pictures import Split, network_inputs
-from edgecnn.core.detector import Detector, detect_layout
+from edgecnn.core.detector import Detector
 from edgecnn.core.frame import Detections
+from edgecnn.core.layouts import detect_layout
 from edgecnn.core.progress import Silent
 from edgecnn.core.tensors import TensorSpec
 from edgecnn.evaluate.detection import average_precisions, box_agreement, predict_detections
 from edgecnn.vision.annotations import open_detection_set
-from edgecnn.vision.decode_detections import settle_layout
 from edgecnn.vision.images import read_image
 from edgecnn.vision.preprocess import preprocess
+from edgecnn.vision.settle_layout import settle_layout
 
 # From which score on a detector's box is compared with FP32's.
 _SHOWN = 0.3

@@ -23,6 +23,9 @@ class FakeSession:
         seconds: How long a ``run`` takes, slept.
     """
 
+    reuses_outputs = False
+    runs_control = False
+
     def __init__(
         self,
         compute: Callable[[npt.NDArray[Any]], npt.NDArray[Any]],

@@ -43,6 +43,9 @@ class OrtSession:
         profile_prefix: Where to write a trace of every operator; ``close`` ends it.
     """
 
+    reuses_outputs = False
+    runs_control = False
+
     def __init__(
         self,
         model: Path | bytes,

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from edgecnn.errors import EnvironmentMissing, missing_extra
+from edgecnn.backends.build_process import BrokeDown, BuildRequest, run_build
+from edgecnn.backends.compiler_module import require_compiler
+from edgecnn.core.engine import AHEAD_OF_TIME, capability_member
 
 _TIMEOUT_S = 300
-# What TensorRT-RTX compiles for ahead of time, as members of its ComputeCapability. Its 7.5 is left out: it has no FP32
-# matrix product there, which TensorRT has on every GPU, so it would refuse what the older boards run.
-_CAPABILITIES = ((8.0, "SM80"), (8.6, "SM86"), (8.9, "SM89"), (12.0, "SM120"))
+# TensorRT-RTX has no FP32 matrix product for 7.5, which TensorRT has on every GPU, so it would refuse what the older
+# boards run; and 12.1 is 12.0's little sister.
+_STAND_INS = tuple(each for each in AHEAD_OF_TIME if each not in ("7.5", "12.1"))
 
 
 @dataclass(frozen=True)
@@ -38,18 +34,14 @@ class Preflight:
     broke_down: bool = False
 
 
-def preflight_is_installed() -> bool:
-    """Whether the extra ``preflight`` is there."""
-    return all(importlib.util.find_spec(name) for name in ("onnxruntime_ep_nv_tensorrt_rtx", "tensorrt_rtx_bindings"))
-
-
 def stand_in_for(compute_capability: str) -> str:
     """The GPU generation that stands in for a Jetson's, which TensorRT-RTX does not compile for.
 
     The newest that is not newer than the Jetson's own (Orin's 8.7: SM86), or the oldest there is.
     """
     wanted = float(compute_capability)
-    return max((pair for pair in _CAPABILITIES if pair[0] <= wanted), default=_CAPABILITIES[0])[1]
+    older = [each for each in _STAND_INS if float(each) <= wanted]
+    return capability_member(max(older, key=float, default=_STAND_INS[0]))
 
 
 def run_preflight(model: Path, compute_capability: str) -> Preflight:
@@ -62,28 +54,14 @@ def run_preflight(model: Path, compute_capability: str) -> Preflight:
     Raises:
         EnvironmentMissing: The extra ``preflight`` is not installed, or the libraries do not load here.
     """
-    if not preflight_is_installed():
-        raise missing_extra("tensorrt-rtx-cu13-bindings", "preflight")
+    require_compiler("tensorrt_rtx")
     capability = stand_in_for(compute_capability)
-    command = [sys.executable, "-m", "edgecnn.backends.preflight_child", str(model), capability]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        return Preflight(f"TensorRT-RTX for {capability}", None, (), f"no end after {_TIMEOUT_S} s", broke_down=True)
-    if done.returncode < 0:
-        crash = f"the compiler crashed with {signal.Signals(-done.returncode).name}"
-        return Preflight(f"TensorRT-RTX for {capability}", None, (), crash, broke_down=True)
-    if done.returncode:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise EnvironmentMissing(
-            f"TensorRT-RTX does not load here: {''.join(last)}", "it needs Linux on x86-64; see docs/preflight.md"
-        )
-    answer: dict[str, Any] = json.loads(done.stdout)
+    found = run_build(BuildRequest(compiler="tensorrt_rtx", model=model, capability=capability), _TIMEOUT_S)
+    if isinstance(found, BrokeDown):
+        return Preflight(f"TensorRT-RTX for {capability}", None, (), found.reason, broke_down=True)
     return Preflight(
-        compiler=f"TensorRT-RTX {answer['version']} for {capability}",
-        engine_bytes=answer.get("engine_bytes"),
-        parse_errors=tuple(
-            (str(node), str(operator), str(text)) for node, operator, text in answer.get("parse_errors", ())
-        ),
-        compile_error=str(answer.get("compile_error", "")),
+        compiler=f"TensorRT-RTX {found.version} for {capability}",
+        engine_bytes=found.engine_bytes,
+        parse_errors=found.parse_errors,
+        compile_error=found.compile_error,
     )

@@ -8,27 +8,34 @@ from typing import Any, Literal, Protocol
 
 import numpy.typing as npt
 
+from edgecnn.backends.compiler_module import require_compiler
+from edgecnn.core.engine import COMPILERS, OnMisfit
+from edgecnn.core.progress import Progress
 from edgecnn.core.tensors import Arrays, TensorSpec
-from edgecnn.errors import EnvironmentMissing, InputError
+from edgecnn.errors import InputError
 
-BackendName = Literal["auto", "ort", "tensorrt"]
+BackendName = Literal["auto", "ort", "tensorrt", "tensorrt-rtx"]
 
 
 class Session(Protocol):
     """A network that is loaded and ready.
 
-    ``run`` takes an array for each input and gives an array for each output. The arrays it returns may be reused
-    by the next ``run``: copy what must outlive it. A session belongs to one thread.
+    ``run`` takes an array for each input and gives an array for each output. Where ``reuses_outputs`` the next ``run``
+    overwrites these: copy what must outlive it. A session belongs to one thread.
 
     Attributes:
         inputs: What ``run`` wants.
         outputs: What ``run`` gives.
         description: The backend in words, for reports.
+        reuses_outputs: Whether the next ``run`` overwrites the arrays that the last one returned.
+        runs_control: Whether it runs the network's FP16 control, as that is not the slower one here.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     description: str
+    reuses_outputs: bool
+    runs_control: bool
 
     def run(self, feeds: Arrays) -> Arrays:
         """One inference.
@@ -43,38 +50,62 @@ class Session(Protocol):
         ...
 
 
-def open_session(model: Path, backend: BackendName = "auto", *, threads: int = 0, optimize: bool = True) -> Session:
+def open_session(
+    model: Path,
+    backend: BackendName = "auto",
+    *,
+    threads: int = 0,
+    optimize: bool = True,
+    engine: Path | None = None,
+    on_misfit: OnMisfit = "rebuild",
+    progress: Progress | None = None,
+    control: Path | None = None,
+) -> Session:
     """Load an ONNX file into a backend.
 
     Args:
         model: The file.
-        backend: ``auto`` takes TensorRT where its package and a GPU are present, else ONNX Runtime.
+        backend: ``auto`` takes TensorRT where its package and a GPU are present, else ONNX Runtime. TensorRT-RTX, for
+            desktop GPUs, has to be asked for.
         threads: For ONNX Runtime; 0 leaves the choice to it.
         optimize: Whether ONNX Runtime may rewrite the graph. It then quantizes float weights behind Q/DQ by itself,
             which is not what the graph says: do without where one with Q/DQ is judged.
+        engine: The folder of TensorRT's engine, see ``edgecnn.backends.engines.fitting_plan``.
+        on_misfit: What to do where that is for something else.
+        progress: Is told where an engine is built.
+        control: The FP16 network beside one in INT8: TensorRT runs the faster one.
 
     Raises:
         InputError: The model cannot be loaded.
+        GateMissed: TensorRT builds no engine of it, or the engine is for something else.
         EnvironmentMissing: The backend is not installed, or there is no GPU for it.
     """
-    if backend == "tensorrt" or (backend == "auto" and tensorrt_is_usable()):
-        if importlib.util.find_spec("tensorrt") is None:
-            raise EnvironmentMissing(
-                "the TensorRT backend needs the package tensorrt, which is not installed",
-                "on a Jetson: sudo apt install python3-libnvinfer; elsewhere: pip install 'edgecnn[tensorrt]'",
-            )
-        from edgecnn.backends.trt import TensorRtSession
+    if backend == "auto":
+        backend = "tensorrt" if tensorrt_is_usable() else "ort"
+    if backend != "ort":
+        compiler = COMPILERS[backend]
+        require_compiler(compiler)
+        from edgecnn.backends.engines import fitting_plan, read_record
+        from edgecnn.backends.trt import TensorRtEngine, TensorRtSession
 
-        return TensorRtSession(model)
+        plan = fitting_plan(model, engine, on_misfit, progress, compiler, control)
+        record = read_record(plan.parent)
+        session = TensorRtSession(TensorRtEngine(plan, compiler, record.options))
+        session.runs_control = record.control is not None and record.control.kept == "fp16"
+        return session
     from edgecnn.backends.ort import OrtSession
 
     return OrtSession(model, threads=threads, optimize=optimize)
 
 
+def has_gpu() -> bool:
+    """Whether an NVIDIA GPU's device node exists."""
+    return any(Path(node).exists() for node in ("/dev/nvidia0", "/dev/nvhost-gpu", "/dev/nvgpu"))
+
+
 def tensorrt_is_usable() -> bool:
-    """Whether TensorRT's Python package is installed and an NVIDIA GPU's device node exists."""
-    has_gpu = any(Path(node).exists() for node in ("/dev/nvidia0", "/dev/nvhost-gpu", "/dev/nvgpu"))
-    return has_gpu and importlib.util.find_spec("tensorrt") is not None
+    """Whether TensorRT's Python package is installed and there is a GPU for it."""
+    return has_gpu() and importlib.util.find_spec("tensorrt") is not None
 
 
 def require_feeds(feeds: Arrays, inputs: tuple[TensorSpec, ...]) -> None:

@@ -1,148 +1,218 @@
-"""TensorRT on the device: an engine built there from the bundle's ONNX file, kept beside it, and run."""
+"""TensorRT on the device: an engine that was built there, loaded and run."""
 
 from __future__ import annotations
 
-import ctypes
-import importlib
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from edgecnn.backends.compiler_module import load_compiler
+from edgecnn.backends.cuda import call, cuda_runtime
 from edgecnn.backends.session import require_feeds
-from edgecnn.backends.trt_build import build_plan, load_plugins
-from edgecnn.core.files import hash_file, write_atomically
+from edgecnn.backends.trt_buffers import Buffer
+from edgecnn.backends.trt_build import load_engine
+from edgecnn.backends.trt_options import sizes_of
+from edgecnn.core.engine import COMPILER_TITLES, BuildOptions, Compiler
 from edgecnn.core.tensors import Arrays, TensorSpec
 from edgecnn.errors import EnvironmentMissing, InputError
 
+if TYPE_CHECKING:
+    import tensorrt as types  # the stubs of TensorRT 10: what is of another version is asked for by hasattr
 
-class TensorRtSession:
-    """A session on one CUDA stream, with static shapes.
+_FAILED = ("TensorRT could not run the engine", "run again with --debug and look at TensorRT's messages")
 
-    ``run`` copies its feeds into page-locked host buffers, the engine's inputs; the arrays that it returns are the
-    page-locked output buffers and are overwritten by the next ``run``.
 
-    The plan is kept beside the model as ``<hash of model, TensorRT version, GPU>.plan``, so an engine is built where it
-    runs and never loaded elsewhere. It is a plain plan: trtexec and DeepStream load it too.
+class TensorRtEngine:
+    """A plan that is loaded: its weights are in memory once, however many sessions run it.
 
     Args:
-        model: The ONNX file.
+        plan: A plain plan, built by this TensorRT on this kind of GPU.
+        compiler: The package that built it.
+        options: Those that it was built with.
 
     Raises:
         EnvironmentMissing: No CUDA device, or cuda-python is not installed.
-        InputError: The model has dynamic shapes.
+        InputError: TensorRT does not load it, or it has dynamic shapes.
     """
 
-    def __init__(self, model: Path) -> None:
-        self._trt: Any = importlib.import_module("tensorrt")
-        self._cuda: Any = _cuda_runtime()
-        plan = self._plan_for(model)
-        logger = self._trt.Logger(self._trt.Logger.WARNING)
-        load_plugins(self._trt, logger)
-        self._engine: Any = self._trt.Runtime(logger).deserialize_cuda_engine(plan)
-        if self._engine is None:
+    def __init__(
+        self,
+        plan: Path,
+        compiler: Compiler = "tensorrt",
+        options: BuildOptions = BuildOptions(),  # noqa: B008 - frozen
+    ) -> None:
+        self.trt: Any = load_compiler(compiler)
+        self.cuda: Any = cuda_runtime()
+        self._runtime, engine = load_engine(self.trt, plan.read_bytes(), options)
+        self.description = f"{COMPILER_TITLES[compiler]} {self.trt.__version__}"
+        if engine is None:
             raise InputError(
-                f"model {model}: TensorRT cannot load the engine it built",
-                "delete the .plan file beside it and run again",
+                f"engine {plan}: {self.description} does not load it",
+                "build it with this TensorRT on this board: edgecnn build BUNDLE --out FOLDER",
             )
-        self._context: Any = self._engine.create_execution_context()
-        self._stream: Any = self._call(self._cuda.cudaStreamCreate())
-        self.description = f"TensorRT {self._trt.__version__}"
-        self._host: dict[str, npt.NDArray[Any]] = {}
-        self._device: dict[str, int] = {}
+        self.engine = engine
+        device = call(self.cuda, self.cuda.cudaGetDevice())
+        properties = call(self.cuda, self.cuda.cudaGetDeviceProperties(device))
+        self.shares_memory = bool(properties.integrated and properties.canMapHostMemory)
         specs: dict[bool, list[TensorSpec]] = {True: [], False: []}
+        for index in range(self.engine.num_io_tensors):
+            name = self.engine.get_tensor_name(index)
+            shape = sizes_of(self.engine.get_tensor_shape(name))
+            if min(shape, default=1) < 0:
+                raise InputError(
+                    f"engine {plan}: {name} has a dynamic shape {shape}",
+                    "convert it with edgecnn convert, which fixes shapes",
+                )
+            dtype = np.dtype(self.trt.nptype(self.engine.get_tensor_dtype(name)))
+            is_input = self.engine.get_tensor_mode(name) == self.trt.TensorIOMode.INPUT
+            specs[is_input].append(TensorSpec(name=name, dtype=dtype.name, shape=shape))
+        self.inputs, self.outputs = tuple(specs[True]), tuple(specs[False])
+
+    def new_context(self) -> types.IExecutionContext:
+        """What runs the engine, with memory for its activations.
+
+        Raises:
+            EnvironmentMissing: There is too little.
+        """
+        context: Any = self.engine.create_execution_context()
+        if context is None:
+            raise EnvironmentMissing(
+                f"{self.description}: there is no memory to run the engine",
+                "stop what else uses memory: on a Jetson CPU and GPU share it",
+            )
+        return context
+
+
+class TensorRtSession:
+    """A session on one CUDA stream, with an execution context and buffers of its own.
+
+    ``run`` copies its feeds into page-locked buffers; the arrays that it returns are such buffers, too, and are
+    overwritten by the next ``run``. Copies and kernels are recorded at the second ``run`` as a CUDA graph, which later
+    ones launch as a whole; an engine that cannot be recorded is launched kernel by kernel.
+
+    Args:
+        plan: The plan's file, or an engine that other sessions run as well.
+        graphs: Whether to record.
+
+    Raises:
+        EnvironmentMissing: No CUDA device, or cuda-python is not installed.
+        InputError: TensorRT does not load the plan, or it has dynamic shapes.
+    """
+
+    reuses_outputs = True
+    runs_control = False
+
+    def __init__(self, plan: Path | TensorRtEngine, *, graphs: bool = True) -> None:
+        self.engine = TensorRtEngine(plan) if isinstance(plan, Path) else plan
+        self.inputs, self.outputs = self.engine.inputs, self.engine.outputs
+        self.description = self.engine.description
+        self._cuda: Any = self.engine.cuda
+        self._context = self.engine.new_context()
+        self._stream: Any = self._call(self._cuda.cudaStreamCreate())
+        self._records = graphs
+        self._warm = False
+        self._graph: Any = None
+        self._buffers: dict[str, Buffer] = {}
         try:
-            for index in range(self._engine.num_io_tensors):
-                spec, is_input = self._bind(self._engine.get_tensor_name(index), model)
-                specs[is_input].append(spec)
+            for spec in (*self.inputs, *self.outputs):
+                buffer = Buffer(
+                    self._cuda, tuple(map(int, spec.shape)), np.dtype(spec.dtype), shared=self.engine.shares_memory
+                )
+                self._buffers[spec.name] = buffer
+                self._context.set_tensor_address(spec.name, buffer.device)
         except BaseException:
             self.close()
             raise
-        self.inputs, self.outputs = tuple(specs[True]), tuple(specs[False])
 
     def run(self, feeds: Arrays) -> Arrays:
         """One inference; see ``Session``."""
         require_feeds(feeds, self.inputs)
-        cuda, stream = self._cuda, self._stream
         for spec in self.inputs:
-            host = self._host[spec.name]
-            np.copyto(host, feeds[spec.name])
-            kind = cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
-            self._call(cuda.cudaMemcpyAsync(self._device[spec.name], host.ctypes.data, host.nbytes, kind, stream))
-        if not self._context.execute_async_v3(int(stream)):
-            raise InputError(
-                "TensorRT could not run the engine", "run again with --debug and look at TensorRT's messages"
-            )
-        for spec in self.outputs:
-            host = self._host[spec.name]
-            kind = cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
-            self._call(cuda.cudaMemcpyAsync(host.ctypes.data, self._device[spec.name], host.nbytes, kind, stream))
-        self._call(cuda.cudaStreamSynchronize(stream))
-        return {spec.name: self._host[spec.name] for spec in self.outputs}
+            np.copyto(self._buffers[spec.name].host, feeds[spec.name])
+        if self._graph is None and self._warm and self._records:
+            self._record()  # not at first: TensorRT may allocate then
+        if self._graph is not None:
+            self._call(self._cuda.cudaGraphLaunch(self._graph, self._stream))
+        else:
+            self._enqueue()
+            self._warm = True
+        self._call(self._cuda.cudaStreamSynchronize(self._stream))
+        return {spec.name: self._buffers[spec.name].host for spec in self.outputs}
+
+    def layer_times(self, feeds: Arrays, runs: int) -> dict[str, list[float]]:
+        """Milliseconds of each of the engine's layers in each of some runs, by name, in the engine's order.
+
+        The context waits for every layer then, so the sum is more than a run takes.
+        """
+        times: dict[str, list[float]] = {}
+
+        class Profiler(self.engine.trt.IProfiler):  # type: ignore[misc, name-defined]
+            def __init__(self) -> None:
+                super().__init__()
+
+            def report_layer_time(self, layer_name: str, ms: float) -> None:
+                times.setdefault(layer_name, []).append(ms)
+
+        require_feeds(feeds, self.inputs)
+        context = self.engine.new_context()
+        context.profiler = Profiler()
+        for name, buffer in self._buffers.items():
+            context.set_tensor_address(name, buffer.device)
+        for spec in self.inputs:
+            np.copyto(self._buffers[spec.name].host, feeds[spec.name])
+            self._buffers[spec.name].send(self._stream)
+        for _ in range(runs):
+            if not context.execute_async_v3(int(self._stream)):
+                raise InputError(*_FAILED)
+            self._call(self._cuda.cudaStreamSynchronize(self._stream))
+        return times
+
+    def describe_layers(self) -> str:
+        """The engine's layers in its inspector's JSON; names alone where it was built without detailed verbosity."""
+        inspector = self.engine.engine.create_engine_inspector()
+        return str(inspector.get_engine_information(self.engine.trt.LayerInformationFormat.JSON))
 
     def close(self) -> None:
-        """Free the buffers and the engine."""
-        for pointer in self._device.values():
-            self._call(self._cuda.cudaFree(pointer))
-        for host in self._host.values():
-            self._call(self._cuda.cudaFreeHost(host.ctypes.data))
-        self._host.clear()
-        self._device.clear()
-        self._call(self._cuda.cudaStreamDestroy(self._stream))
-        del self._context, self._engine
+        """Free the graph and the buffers; the engine goes with the last session that runs it."""
+        with ExitStack() as last:  # what one cannot free does not keep the others
+            last.callback(self._cuda.cudaStreamDestroy, self._stream)
+            for buffer in self._buffers.values():
+                last.callback(buffer.free)
+            if self._graph is not None:
+                last.callback(self._cuda.cudaGraphExecDestroy, self._graph)
+        self._graph = None
+        self._buffers.clear()
+        del self._context
 
-    def _bind(self, name: str, model: Path) -> tuple[TensorSpec, bool]:
-        """Allocate a tensor's host and device buffers and tell the context; its spec, and whether it is an input."""
-        shape = tuple(self._engine.get_tensor_shape(name))
-        if min(shape, default=1) < 0:
-            raise InputError(
-                f"model {model}: input {name} has a dynamic shape {shape}",
-                "convert it with edgecnn convert, which fixes shapes",
-            )
-        dtype = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        pointer = self._call(self._cuda.cudaMallocHost(size))
-        block = (ctypes.c_byte * size).from_address(int(pointer))
-        self._host[name] = np.ctypeslib.as_array(block).view(dtype).reshape(shape)
-        self._device[name] = int(self._call(self._cuda.cudaMalloc(size)))
-        self._context.set_tensor_address(name, self._device[name])
-        is_input = self._engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT
-        return TensorSpec(name=name, dtype=dtype.name, shape=shape), is_input
+    def _enqueue(self) -> None:
+        for spec in self.inputs:
+            self._buffers[spec.name].send(self._stream)
+        if not self._context.execute_async_v3(int(self._stream)):
+            raise InputError(*_FAILED)
+        for spec in self.outputs:
+            self._buffers[spec.name].fetch(self._stream)
 
-    def _plan_for(self, model: Path) -> bytes:
-        """The plan for this model on this GPU with this TensorRT: the kept one, or a new one."""
-        device = self._call(self._cuda.cudaGetDevice())
-        gpu = self._call(self._cuda.cudaGetDeviceProperties(device))
-        gpu_name = gpu.name.decode().rstrip("\0").replace(" ", "-")
-        kept = model.with_name(
-            f"{hash_file(model)[:16]}-{self._trt.__version__}-{gpu_name}-sm{gpu.major}{gpu.minor}.plan"
+    def _record(self) -> None:
+        """Make a graph of what ``_enqueue`` does; engines with loops or with shapes that depend on data have none."""
+        self._records = False
+        cuda = self._cuda
+        self._call(
+            cuda.cudaStreamBeginCapture(self._stream, cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
         )
-        if kept.is_file():
-            return kept.read_bytes()
-        plan = build_plan(self._trt, model)
-        with write_atomically(kept) as part:
-            part.write_bytes(plan)
-        return plan
+        try:
+            self._enqueue()
+        except (InputError, EnvironmentMissing):
+            cuda.cudaStreamEndCapture(self._stream)  # its error is the one that was met
+            return
+        error, graph = cuda.cudaStreamEndCapture(self._stream)
+        if int(error):
+            return
+        error, executable = cuda.cudaGraphInstantiate(graph, 0)
+        self._call(cuda.cudaGraphDestroy(graph))
+        if not int(error):
+            self._graph = executable
 
     def _call(self, answer: tuple[Any, ...]) -> Any:
-        """The value of a CUDA runtime call, whose first element is an error code."""
-        error, *values = answer
-        if int(error):
-            _, text = self._cuda.cudaGetErrorString(error)
-            raise EnvironmentMissing(
-                f"CUDA: {text.decode()}", "check the driver with nvidia-smi, or the board with jetson_release"
-            )
-        return values[0] if values else None
-
-
-def _cuda_runtime() -> Any:
-    """cuda-python's runtime module; its place changed with version 12.6."""
-    for name in ("cuda.bindings.runtime", "cuda.cudart"):
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError:
-            continue
-    raise EnvironmentMissing(
-        "the TensorRT backend needs cuda-python, which is not installed", "pip install cuda-python"
-    )
+        return call(self._cuda, answer)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import onnx_ir as ir
 
@@ -16,6 +15,7 @@ from edgecnn.build.work import Work
 from edgecnn.core.artifact import Artifact
 from edgecnn.core.files import write_text
 from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.tensors import Arrays
 from edgecnn.evaluate.accuracy import frames_of
 from edgecnn.graph.decoding_nodes import decoding_nodes
 from edgecnn.graph.embed_preprocess import preprocess_nodes
@@ -33,7 +33,7 @@ _SENSITIVITY_FRAMES = 8
 _WRITING = ("weights_as_int8", "rest")
 
 
-def feeds_of(model: ir.Model, pictures: ImageSet, preprocess: Preprocess) -> Iterator[dict[str, Any]]:
+def feeds_of(model: ir.Model, pictures: ImageSet, preprocess: Preprocess) -> Iterator[Arrays]:
     """Pictures as a network takes them, one by one."""
     name = input_specs(model)[0].name
     return ({name: frame} for frame in frames_of(pictures.paths, preprocess))
@@ -65,7 +65,7 @@ def calibrate(work: Work, parent: Artifact, scheme: Scheme) -> Artifact:
         made = True
         model = load_named(parent.path)
 
-        def feeds(purpose: str, most: int | None = None) -> Iterable[dict[str, Any]]:
+        def feeds(purpose: str, most: int | None = None) -> Iterable[Arrays]:
             used = pictures.spread(most) if most else pictures
             with work.progress.task(purpose, len(used)) as task:
                 for feed in feeds_of(model, used, recipe.preprocess):
@@ -73,7 +73,7 @@ def calibrate(work: Work, parent: Artifact, scheme: Scheme) -> Artifact:
                     task.advance()
 
         # Grey levels and coordinates in pixels have more digits than INT8.
-        exclude = (*preprocess_nodes(model), *(() if work.frames.classes else decoding_nodes(model)))
+        exclude = (*preprocess_nodes(model), *(decoding_nodes(model) if work.frames.task == "detection" else ()))
         calibrated = calibrate_network(model, feeds, recipe.quantize, exclude, scheme, work.progress)
         save_calibrated(calibrated, payload)
         return StageOutput(detail={**calibrated.counts, "calibration pictures": len(pictures)})
@@ -83,10 +83,10 @@ def calibrate(work: Work, parent: Artifact, scheme: Scheme) -> Artifact:
         "method": recipe.quantize.model_dump(include={"observer", "equalize", "rounding"} | observes),
         "preprocess": recipe.preprocess.model_dump(),
         "scheme": {name: value for name, value in asdict(scheme).items() if name not in _WRITING},
-        "classes": work.frames.classes,
+        "task": work.frames.task,
     }
     parents = (parent.sha256, replace(pictures, labels=None).sha256())
-    kept = work.store.run(Stage("calibrate", 5, "record", "calibrated", settings, parents, GRAPH_PACKAGES), make)
+    kept = work.store.run(Stage("calibrate", 7, "record", "calibrated", settings, parents, GRAPH_PACKAGES), make)
     if not made:
         work.progress.note("calibrated before with these weights, pictures and settings")
     return kept

@@ -6,30 +6,36 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgecnn.build import stages
-from edgecnn.build.check import with_known_difference
-from edgecnn.build.detectors import classes_of, find_detector
+from edgecnn.build.detectors import classes_of, find_detector, require_comparable
 from edgecnn.build.embedding import require_uint8, with_preprocess
 from edgecnn.build.judging import judged
 from edgecnn.build.labels import resolve_labels
 from edgecnn.build.page import conversion_page
-from edgecnn.build.precision import to_precision
+from edgecnn.build.precision import fp16_control, to_precision
 from edgecnn.build.proof import check_result, golden_frames, golden_outputs, timed
+from edgecnn.build.readings import find_reading
 from edgecnn.build.results import Conversion, StageResult
-from edgecnn.build.sources import image_size, open_pictures
+from edgecnn.build.sources import image_size
 from edgecnn.build.store import Store
-from edgecnn.build.suppression import require_nms, with_nms
+from edgecnn.build.suppression import require_nms, suppress, with_nms
 from edgecnn.build.suspect import require_preprocess
+from edgecnn.build.training import plan_training, train
 from edgecnn.build.work import Work, open_work
+from edgecnn.check.compiler import known_difference
 from edgecnn.core.artifact import Artifact
 from edgecnn.core.classifier import Classifier, Scores
 from edgecnn.core.detector import Detector
 from edgecnn.core.progress import Progress
+from edgecnn.core.readings import Embedder, Regressor, Segmenter
 from edgecnn.core.recipe import Recipe, is_onnx
 from edgecnn.deploy.bundle import require_bundle_path, write_bundle
-from edgecnn.deploy.manifest import BundleManifest, DetectorPart, StageRecord, Target
+from edgecnn.deploy.manifest import BundleManifest, ControlPart, DetectorPart, StageRecord, Target
 from edgecnn.errors import InputError
 from edgecnn.graph.detection_outputs import DECODED
+from edgecnn.graph.layer_costs import layer_costs
 from edgecnn.graph.model import ends_in_softmax, load_model
+from edgecnn.graph.opset import limit_of_tensorrt
+from edgecnn.graph.prepare import load_named
 from edgecnn.profiling.report.convert_page import render_conversion
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet
@@ -62,22 +68,36 @@ def convert(
     """
     require_bundle_path(out)
     spec = recipe.preprocess
+    if recipe.train is not None and recipe.model.weights is None:
+        _require_classes(recipe)
+        recipe = plan_training(recipe, store).recipe
     work = open_work(_outside(recipe), store, progress, needs_labels=needs_labels)
     if spec.embed is not None:
         require_uint8(work.device)
     made = _to_folded(work)
     if not work.labelled and recipe.quantize.precision != "fp32":
         work.notes.append("no labelled pictures: the precision was judged by agreement with FP32, not by accuracy")
-    results = _as_detector(work, made) if recipe.task == "detection" else _as_classifier(work, made)
+    match recipe.task:
+        case "classification":
+            results = _as_classifier(work, made)
+        case "detection":
+            results = _as_detector(work, made)
+        case _:
+            reading = find_reading(work.recipe, made[-1])
+            results = [judged(work, artifact, reading, made[-1]) for artifact in made]
     if spec.embed is not None:
         results.append(with_preprocess(work, spec, results[-1]))
-    final, precision = to_precision(work, results[-1])
+    parent = results[-1]
+    final, precision = to_precision(work, parent)
+    control = fp16_control(work, parent) if precision == "int8" else None
     if final is not None:
         results.append(final)
     verdict = check_result(work, results[-1].artifact)
     if (nms := recipe.detection.nms) != "none":
         results.append(with_nms(work, results[-1], nms))
-        verdict = verdict and with_known_difference(verdict, nms)
+        control = suppress(work, control, nms) if control is not None else None
+        if verdict is not None and verdict.tensorrt:
+            verdict = verdict.model_copy(update={"findings": (*verdict.findings, known_difference(nms))})
     last, usage = results[-1].artifact, results[-1].usage
     assert usage is not None
     golden = golden_frames(work)
@@ -95,7 +115,12 @@ def convert(
         preprocess=spec,
         preprocess_assumed=preprocess_assumed,
         scores=usage.scores if isinstance(usage, Classifier) else None,
+        shown=recipe.classification,
         detector=_detector_part(usage, recipe) if isinstance(usage, Detector) else None,
+        control=_control_part(control),
+        regression=usage.part if isinstance(usage, Regressor) else None,
+        embedding=usage.part if isinstance(usage, Embedder) else None,
+        segmentation=usage.part if isinstance(usage, Segmenter) else None,
         labels=usage.labels,
         stages=tuple(StageRecord(manifest=result.artifact.manifest, accuracy=result.accuracy) for result in results),
         verdict=verdict,
@@ -106,23 +131,18 @@ def convert(
     )
     results = [timed(work, result, list(golden.values())) for result in results]
     report = render_conversion(conversion_page(manifest, results))
-    bundle = write_bundle(out, last.path, golden, golden_outputs(work, results, golden), manifest, report)
+    outputs, costs = golden_outputs(work, results, golden), layer_costs(load_named(last.path))
+    other = control.artifact.path if control is not None else None
+    bundle = write_bundle(out, last.path, golden, outputs, manifest, costs, report, control=other)
     return Conversion(bundle, tuple(results))
 
 
-def train_only(recipe: Recipe, store: Store, progress: Progress) -> Artifact:
-    """The training stage alone.
-
-    Raises:
-        InputError: The recipe has no train section or names no pictures for it.
-    """
-    if recipe.train is None:
-        raise InputError(f"recipe {recipe.name}: nothing to train", "add a train section")
-    if recipe.data.train is None:
-        raise InputError(f"recipe {recipe.name}: data.train is missing", "name a folder with a folder for each class")
-    labels = resolve_labels(recipe, recipe.model.num_classes)
-    images = open_pictures(recipe.data.train, store).labelled_for(labels)
-    return stages.train(_outside(recipe), images, store, progress)
+def _require_classes(recipe: Recipe) -> None:
+    if recipe.train is not None and recipe.train.objective != "softmax":
+        raise InputError(
+            f"recipe {recipe.name}: a network trained for {recipe.train.objective} cannot be judged as a classifier",
+            f"train it: edgecnn train {recipe.name}",
+        )
 
 
 def _outside(recipe: Recipe) -> Recipe:
@@ -148,14 +168,16 @@ def _to_folded(work: Work) -> list[Artifact]:
     else:
         checkpoint = None
         if recipe.train is not None and recipe.model.weights is None:
-            checkpoint = train_only(recipe, work.store, work.progress)
+            checkpoint = train(plan_training(recipe, work.store), work.store, work.progress)
             made.append(checkpoint)
         work.progress.note("export to ONNX")
         exported = stages.export(recipe, checkpoint.path if checkpoint is not None else None, work.frames, work.store)
         made.append(exported)
         source = exported.path
     work.progress.note("fold BatchNorm")
-    made.append(stages.fold(source, work.frames, work.store))
+    newest = work.device.newest
+    limit = limit_of_tensorrt(newest.tensorrt if newest is not None else None)
+    made.append(stages.fold(source, work.frames, work.store, limit))
     return made
 
 
@@ -176,7 +198,7 @@ def _as_classifier(work: Work, made: list[Artifact]) -> list[StageResult]:
         if recipe.gates.check_preprocess:
             work.progress.note("check the preprocessing")
             require_preprocess(folded, work.evaluation, recipe.preprocess, scores, work.store)
-    usage = Classifier(recipe.preprocess, labels, scores)
+    usage = Classifier(recipe.preprocess, labels, scores, recipe.classification)
     return [
         judged(work, artifact, usage, folded) if artifact.manifest.kind == "onnx" else StageResult(artifact)
         for artifact in made
@@ -188,6 +210,7 @@ def _as_detector(work: Work, made: list[Artifact]) -> list[StageResult]:
     folded, truth = made[-1], work.evaluation
     known = truth.classes if isinstance(truth, DetectionSet) else ()
     detector, origin = find_detector(work.recipe, folded, known, work.frames)
+    require_comparable(detector, work.recipe)
     work.notes += [origin] if origin else []
     if isinstance(truth, DetectionSet):
         work.evaluation = truth.labelled_for(detector.labels)
@@ -203,6 +226,15 @@ def _as_detector(work: Work, made: list[Artifact]) -> list[StageResult]:
     return [*results, judged(work, decoded, replace(detector, layout=layout), decoded)]
 
 
+def _control_part(control: StageResult | None) -> ControlPart | None:
+    if control is None:
+        return None
+    return ControlPart(
+        stage=StageRecord(manifest=control.artifact.manifest, accuracy=control.accuracy),
+        score_threshold=control.usage.score_threshold if isinstance(control.usage, Detector) else None,
+    )
+
+
 def _detector_part(usage: Detector, recipe: Recipe) -> DetectorPart:
     return DetectorPart(
         layout=usage.layout,
@@ -211,4 +243,6 @@ def _detector_part(usage: Detector, recipe: Recipe) -> DetectorPart:
         iou_threshold=usage.iou_threshold,
         max_detections=usage.max_detections,
         class_agnostic=usage.class_agnostic,
+        tiles=usage.tiles,
+        watch=usage.watch,
     )

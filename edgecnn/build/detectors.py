@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
 from edgecnn.build.frames import Frames, ort_network
-from edgecnn.build.labels import read_labels, resolve_labels
+from edgecnn.build.labels import known_labels, read_labels, resolve_labels
 from edgecnn.core.artifact import Artifact
-from edgecnn.core.detector import Detector, Kind, detect_layout
+from edgecnn.core.detector import Detector
+from edgecnn.core.layouts import detect_layout
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.recipe import Recipe
 from edgecnn.core.tensors import TensorSpec
@@ -23,20 +23,30 @@ from edgecnn.graph.model import output_specs
 from edgecnn.graph.opset import raise_opset
 from edgecnn.graph.prepare import infer_shapes, run_passes
 from edgecnn.vision.annotations import open_detection_set
-from edgecnn.vision.decode_detections import settle_layout
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet, open_image_set
+from edgecnn.vision.settle_layout import settle_layout
 
 # What a layout's values look like shows on a few pictures with something in them.
 _SETTLING_FRAMES = 16
 _PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "interpolation": "linear"}
 # How the networks that a layout is known from were trained, by their published code.
-_USUAL: dict[Kind, dict[str, Any]] = {
+_USUAL: dict[str, dict[str, Any]] = {
     "yolox": {**_PLAIN, "color": "bgr", "resize": "letterbox", "anchor": "top_left", "scale": 1.0},
     "yolov5": {**_PLAIN, "resize": "letterbox"},
     "yolov8": {**_PLAIN, "resize": "letterbox"},
     "end_to_end": {**_PLAIN, "resize": "letterbox"},
     "suppressed": {**_PLAIN, "resize": "letterbox"},
+    "nanodet": {
+        **_PLAIN,
+        "color": "bgr",
+        "scale": 1.0,
+        "mean": (103.53, 116.28, 123.675),
+        "std": (57.375, 57.12, 58.395),
+    },
+    "rtdetr": {**_PLAIN},
+    "rtdetr_top": {**_PLAIN},
+    "torchvision": {**_PLAIN},
     "fastestdet": {**_PLAIN, "color": "bgr"},
     "boxes_scores": {**_PLAIN, "scale": 1.0, "mean": (127.0,) * 3, "std": (128.0,) * 3},
 }
@@ -57,10 +67,10 @@ def usual_preprocess(model: ir.Model, size_hw: tuple[int, int]) -> Preprocess | 
     if classes_of(outputs) is not None:
         return None
     try:
-        kind = detect_layout(outputs, size_hw).kind
+        layout = detect_layout(outputs, size_hw)
     except InputError:
         return None
-    return Preprocess(size_hw=size_hw, **_USUAL[kind])
+    return Preprocess(size_hw=size_hw, **_USUAL["rtdetr" if layout.names_once else layout.kind])
 
 
 def classes_of(outputs: Sequence[TensorSpec]) -> int | None:
@@ -100,11 +110,9 @@ def find_detector(recipe: Recipe, model: Artifact, known: tuple[str, ...], frame
     labels, origin = resolve_labels(recipe, layout.classes), ""
     if names is None and len(known) == layout.classes:
         labels, origin = known, "labels: those of the labelled pictures, as the recipe names none"
-    elif names is None and layout.classes == _COCO and find_spec("torchvision") is not None:
-        from edgecnn.train.zoo import coco_labels
-
+    elif names is None and layout.classes == _COCO:
         labels, origin = (
-            coco_labels(),
+            known_labels("coco-80"),
             "labels assumed: COCO's, as the network has 80 classes; a recipe can name others",
         )
     detector = Detector(
@@ -112,11 +120,27 @@ def find_detector(recipe: Recipe, model: Artifact, known: tuple[str, ...], frame
         labels,
         layout,
         part.score_threshold,
-        part.iou_threshold,
+        1.0 if layout.names_once and "iou_threshold" not in part.model_fields_set else part.iou_threshold,
         part.max_detections,
         part.class_agnostic,
+        part.tiles,
+        part.watch,
     )
     return detector, origin
+
+
+def require_comparable(detector: Detector, recipe: Recipe) -> None:
+    """Refuse another precision than FP32 for a network whose outputs have another length for every picture.
+
+    Raises:
+        InputError: It is so.
+    """
+    if detector.layout.kind == "torchvision" and recipe.quantize.precision != "fp32":
+        raise InputError(
+            f"recipe {recipe.name}: precision {recipe.quantize.precision} for a network with torchvision's postprocess "
+            "in it: how many boxes it gives depends on every score, so that no two precisions can be compared",
+            "take --precision fp32, or export the raw heads and state detection.layout: {kind: anchors, ...}",
+        )
 
 
 def open_boxes(source: str) -> DetectionSet | ImageSet:

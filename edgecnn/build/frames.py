@@ -12,6 +12,7 @@ import onnx_ir as ir
 from edgecnn.backends.ort import OrtSession
 from edgecnn.core.artifact import Parity
 from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.recipe import Task
 from edgecnn.evaluate.accuracy import frames_of, network_of
 from edgecnn.evaluate.parity import Array, Network, compare, synthetic_pictures
 from edgecnn.graph.model import load_model, model_bytes
@@ -29,18 +30,18 @@ class Frames:
         paths: Pictures; none stand for synthetic inputs.
         spec: Their preprocessing.
         sha256: Hash of the pictures, or an empty string.
-        classes: Whether the networks are classifiers, see ``compare``.
+        task: Of the networks.
     """
 
     paths: tuple[Path, ...]
     spec: Preprocess
     sha256: str
-    classes: bool = True
+    task: Task = "classification"
 
     def parity(self, reference: Network, candidate: Network, count: int) -> Parity:
         """Compare two networks on ``count`` of the frames at most, evenly spread."""
         inputs = "images" if self.paths else "synthetic"
-        return compare(reference, candidate, self.inputs(count), inputs, classes=self.classes)
+        return compare(reference, candidate, self.inputs(count), inputs, classes=self.task == "classification")
 
     def inputs(self, count: int) -> Iterable[Array]:
         """``count`` of the frames at most, evenly spread, as network inputs."""

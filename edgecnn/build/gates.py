@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgecnn.core.artifact import Accuracy, Artifact, DetectionAccuracy
+from edgecnn.core.artifact import Accuracy, Artifact, DetectionAccuracy, OutputAccuracy
 from edgecnn.core.recipe import GatePart
 from edgecnn.errors import GateMissed
 from edgecnn.vision.detection_set import DetectionSet
@@ -121,6 +121,31 @@ def require_boxes_kept(
                 f"mAP of {size} objects was not judged: {count} are labelled, and {_ENOUGH_OBJECTS} are wanted"
             )
     return notes
+
+
+def require_near(stage: str, accuracy: OutputAccuracy, gates: GatePart) -> None:
+    """Refuse a network without classes whose outputs are too far from FP32's.
+
+    Raises:
+        GateMissed: Error, cosine or intersection over union is beyond its bar.
+    """
+    figures = (
+        ("cosine with FP32's vectors", accuracy.cosine, gates.min_cosine),
+        ("intersection over union with FP32's masks", accuracy.mean_iou, gates.min_mean_iou),
+    )
+    for name, found, bar in figures:
+        if found is not None and not found >= bar:
+            raise GateMissed(
+                f"{stage}: the mean {name} is {found:.4f} on {accuracy.images} pictures; at least {bar:g} is wanted",
+                _ADVICE,
+            )
+    error, bar = accuracy.relative_error, gates.max_relative_error
+    if error is not None and not error <= bar:
+        raise GateMissed(
+            f"{stage}: a value differs from FP32's by {error:.1%} of its spread over {accuracy.images} pictures; "
+            f"{bar:.1%} are allowed",
+            _ADVICE,
+        )
 
 
 def count_by_size(truth: DetectionSet) -> dict[str, int]:

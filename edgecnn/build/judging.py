@@ -5,19 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from edgecnn.build.frames import ort_network
 from edgecnn.build.results import StageResult
 from edgecnn.build.stages import GRAPH_PACKAGES
 from edgecnn.build.store import Stage, StageOutput, Store
 from edgecnn.build.work import Work
 from edgecnn.core.artifact import Artifact
+from edgecnn.core.classifier import Classifier
 from edgecnn.core.detector import Detector
 from edgecnn.core.frame import Detections
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Progress
+from edgecnn.core.readings import Embedder, Regressor, Segmenter
 from edgecnn.core.usage import Usage
 from edgecnn.evaluate.accuracy import Predictions, accuracy_of, predict
 from edgecnn.evaluate.detection import detection_accuracy_of, predict_detections, read_detections, write_detections
+from edgecnn.evaluate.outputs import output_accuracy_of, predict_outputs
+from edgecnn.evaluate.parity import Array
 from edgecnn.evaluate.threshold import refit_threshold
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet
@@ -43,6 +49,9 @@ def judged(work: Work, artifact: Artifact, usage: Usage, reference: Artifact) ->
         accuracy = detection_accuracy_of(ours, truth, theirs, stated, fitted)
         return StageResult(artifact, replace(usage, score_threshold=fitted), accuracy)
     assert isinstance(images, ImageSet)  # open_work saw to it
+    if not isinstance(usage, Classifier):
+        outputs = (_outputs(model, usage, images, work.store, work.progress) for model in (artifact, reference))
+        return StageResult(artifact, usage, output_accuracy_of(next(outputs), next(outputs), usage))
     found, expected = (
         _predictions(model, images, usage.preprocess, work.store, work.progress) for model in (artifact, reference)
     )
@@ -65,6 +74,24 @@ def _predictions(model: Artifact, images: ImageSet, spec: Preprocess, store: Sto
     return Predictions.model_validate_json(store.run(stage, work).path.read_text(encoding="utf-8"))
 
 
+def _outputs(
+    model: Artifact, usage: Regressor | Embedder | Segmenter, images: ImageSet, store: Store, progress: Progress
+) -> Array:
+    """The numbers, vectors or masks of a network for the evaluation pictures."""
+
+    def work(payload: Path) -> StageOutput:
+        label = f"evaluate {model.manifest.stage}"
+        found = predict_outputs(ort_network(model.path), images.paths, usage, progress, label)
+        with payload.open("wb") as stream:
+            np.save(stream, found)
+        return StageOutput(detail={"pictures": len(images)})
+
+    settings = {"preprocess": usage.preprocess.model_dump(), "part": usage.part.model_dump()}
+    parents = (model.sha256, images.sha256())
+    stage = Stage("outputs", 1, "record", "outputs.npy", settings, parents, GRAPH_PACKAGES)
+    return np.load(store.run(stage, work).path, allow_pickle=False)
+
+
 def _detections(
     model: Artifact, detector: Detector, images: DetectionSet | ImageSet, store: Store, progress: Progress
 ) -> tuple[Detections, ...]:
@@ -80,6 +107,7 @@ def _detections(
         "preprocess": detector.preprocess.model_dump(),
         "layout": detector.layout.model_dump(),
         "classes": len(detector.labels),
+        "tiles": detector.tiles.model_dump() if detector.tiles is not None else None,
         "keep": [detector.iou_threshold, detector.max_detections, detector.class_agnostic],
     }
     parents = (model.sha256, images.sha256())

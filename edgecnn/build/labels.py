@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from edgecnn.core.recipe import Recipe
 from edgecnn.errors import InputError
@@ -34,14 +35,8 @@ def read_labels(recipe: Recipe) -> tuple[str, ...] | None:
     match recipe.labels:
         case None:
             return None
-        case "imagenet-1k":
-            from edgecnn.train.zoo import imagenet_labels
-
-            names = imagenet_labels()
-        case "coco-80":
-            from edgecnn.train.zoo import coco_labels
-
-            names = coco_labels()
+        case "imagenet-1k" | "coco-80" as known:
+            names = known_labels(known)
         case str(path):
             names = _read_file(Path(path))
         case given:
@@ -52,6 +47,11 @@ def read_labels(recipe: Recipe) -> tuple[str, ...] | None:
             f"recipe {recipe.name}: the label '{twice}' is there twice", "give every class a name of its own"
         )
     return names
+
+
+def known_labels(name: Literal["imagenet-1k", "coco-80"]) -> tuple[str, ...]:
+    """The names of ImageNet's 1,000 classes, or those of COCO's detection task, in torchvision's order and wording."""
+    return _read_file(Path(__file__).with_name(f"{name}.txt"))
 
 
 def _read_file(path: Path) -> tuple[str, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgecnn.build.results import StageResult
-from edgecnn.core.artifact import DetectionAccuracy, Manifest
+from edgecnn.core.artifact import DetectionAccuracy, Manifest, OutputAccuracy
 from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.recipe import ACCURACY_NAMES
 from edgecnn.deploy.manifest import BundleManifest
 from edgecnn.profiling.report.convert_page import ConversionPage, StageRow
 
@@ -17,6 +18,8 @@ def stage_row(result: StageResult) -> StageRow:
     accuracy = result.accuracy
     if isinstance(accuracy, DetectionAccuracy):
         kept, figure = f", {accuracy.box_agreement:.1%} of FP32's boxes", accuracy.map
+    elif isinstance(accuracy, OutputAccuracy):
+        kept, figure = "", accuracy.kept
     else:
         kept, figure = (f", {accuracy.agreement:.1%} same class", accuracy.top1) if accuracy is not None else ("", None)
     return StageRow(
@@ -60,15 +63,18 @@ def conversion_page(manifest: BundleManifest, results: Sequence[StageResult]) ->
         ("Preprocessing", preprocess_text(spec) + (" (assumed, not stated)" if manifest.preprocess_assumed else "")),
         ("Classes", str(len(manifest.labels))),
         *_detector_facts(manifest),
+        *_control_facts(manifest),
         ("Model SHA-256", results[-1].artifact.sha256),
         ("Tools", ", ".join(f"{name} {version}" for name, version in results[-1].artifact.manifest.tools.items())),
         (
             "Latency",
             "of this machine, ONNX Runtime on the CPU, from frame to result" + (version and "; not the target's"),
         ),
-        *(("Note", note) for note in manifest.notes),
     ]
     verdict = manifest.verdict
+    if verdict is not None and verdict.estimate is not None:
+        facts.append(("Estimate", f"{verdict.estimate.line()}; not a measurement"))
+    facts += [("Note", note) for note in manifest.notes]
     if verdict is None:
         said = f"Not checked for {manifest.target.device}: {manifest.not_checked}"
     else:
@@ -83,7 +89,7 @@ def conversion_page(manifest: BundleManifest, results: Sequence[StageResult]) ->
         stages=tuple(stage_row(result) for result in results),
         facts=tuple(facts),
         findings=tuple((found.severity, found.node, f"{found.message}. {found.remedy}") for found in findings),
-        accuracy_name="Top-1" if manifest.task == "classification" else "mAP",
+        accuracy_name=ACCURACY_NAMES[manifest.task],
         boxes=tuple(
             (result.artifact.manifest.stage, result.accuracy)
             for result in results
@@ -111,6 +117,13 @@ def preprocess_text(spec: Preprocess) -> str:
         f"{spec.resize}{anchor} to {spec.size_hw[1]} x {spec.size_hw[0]}, {spec.color}, "
         f"times {spec.scale:.4g}, mean {mean}, std {std}{inside}"
     )
+
+
+def _control_facts(manifest: BundleManifest) -> list[tuple[str, str]]:
+    if manifest.control is None:
+        return []
+    text = parity_text(manifest.control.stage.manifest)
+    return [("Control", f"the network in FP16, {text}, for devices on which INT8 is not the faster one")]
 
 
 def _detector_facts(manifest: BundleManifest) -> list[tuple[str, str]]:

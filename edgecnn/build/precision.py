@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from edgecnn.build import stages
-from edgecnn.build.gates import require_boxes_kept, require_few_changes, require_kept
+from edgecnn.build.gates import require_boxes_kept, require_few_changes, require_kept, require_near
 from edgecnn.build.judging import judged
 from edgecnn.build.quantizer import Quantizer
 from edgecnn.build.results import StageResult
 from edgecnn.build.work import Work
-from edgecnn.core.artifact import Accuracy, Artifact, DetectionAccuracy
+from edgecnn.core.artifact import Accuracy, Artifact, DetectionAccuracy, OutputAccuracy
 from edgecnn.core.classifier import Classifier
 from edgecnn.errors import GateMissed
 from edgecnn.vision.detection_set import DetectionSet
@@ -41,6 +41,24 @@ def to_precision(work: Work, folded: StageResult) -> tuple[StageResult | None, L
     if noisy := result.artifact.manifest.detail["in FP32 for accuracy"]:
         work.notes.append(f"{len(noisy)} nodes are left in FP32: in FP16 they disturb the output most")
     return result, "fp16"
+
+
+def fp16_control(work: Work, folded: StageResult) -> StageResult | None:
+    """The network in FP16 that goes with one in INT8, for devices on which INT8 turns out not to be faster.
+
+    None where TensorRT does not run it, or where it misses the gates, which is noted.
+    """
+    if work.device.runtime != "tensorrt" or "fp16" not in work.device.precisions:
+        return None
+    work.progress.note("cast the control to FP16")
+    notes = list(work.notes)
+    try:
+        return _kept(work, stages.cast(folded.artifact, work.frames, work.store), folded)
+    except GateMissed as error:
+        notes.append(f"no FP16 network goes with the one in INT8, to be timed against it: {error.message}")
+        return None
+    finally:
+        work.notes[:] = notes
 
 
 def _to_int8(work: Work, folded: StageResult, *, search: bool) -> StageResult:
@@ -75,9 +93,11 @@ def _kept(work: Work, artifact: Artifact, fp32: StageResult) -> StageResult:
     assert fp32.usage is not None
     result = judged(work, artifact, fp32.usage, fp32.artifact)
     found, expected = result.accuracy, fp32.accuracy
-    if isinstance(fp32.usage, Classifier):
+    if isinstance(found, OutputAccuracy):
+        require_near(artifact.manifest.stage, found, work.recipe.gates)
+    elif isinstance(fp32.usage, Classifier):
         assert not isinstance(found, DetectionAccuracy)
-        assert not isinstance(expected, DetectionAccuracy)
+        assert not isinstance(expected, DetectionAccuracy | OutputAccuracy)
         require_kept(artifact, found, expected, work.recipe.gates)
     elif isinstance(found, DetectionAccuracy) and isinstance(expected, DetectionAccuracy):
         stage, truth = artifact.manifest.stage, work.evaluation

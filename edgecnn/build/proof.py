@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
+from edgecnn.backends.compiler_module import rtx_is_installed
 from edgecnn.backends.ort import OrtSession
-from edgecnn.backends.preflight import preflight_is_installed
-from edgecnn.build.check import check_model
 from edgecnn.build.frames import ort_network
 from edgecnn.build.results import StageResult
 from edgecnn.build.suppression import suppressed
 from edgecnn.build.work import Work
+from edgecnn.check.model import check_model
 from edgecnn.core.artifact import Artifact
 from edgecnn.core.detector import Detector
 from edgecnn.core.frame import Image
+from edgecnn.core.percentiles import nearest_rank
 from edgecnn.core.verdict import Verdict
 from edgecnn.errors import GateMissed
 from edgecnn.evaluate.parity import Array
-from edgecnn.profiling.measure import milliseconds, time_frames
+from edgecnn.profiling.bench import time_steps, warm_up
+from edgecnn.profiling.subject import Subject
 from edgecnn.vision.images import read_image
 from edgecnn.vision.preprocess import embedded_frame, network_input
 
@@ -34,11 +37,11 @@ def check_result(work: Work, artifact: Artifact) -> Verdict | None:
     Raises:
         GateMissed: It refuses it.
     """
-    if work.device.runtime == "tensorrt" and not preflight_is_installed():
+    if work.device.runtime == "tensorrt" and not rtx_is_installed():
         work.notes.append("not checked with NVIDIA's compiler: pip install 'edgecnn[preflight]'")
         return None
     work.progress.note(f"check for {work.device.title}")
-    verdict = check_model(artifact.path, work.device)
+    verdict = check_model(artifact.path, work.device, dla_share=work.recipe.target.dla_share)
     if not verdict.accepted:
         first = next(finding for finding in verdict.findings if finding.severity == "error")
         raise GateMissed(f"check for {work.device.title}: {first.node}: {first.message}", first.remedy)
@@ -76,11 +79,14 @@ def timed(work: Work, result: StageResult, frames: list[Image]) -> StageResult:
     if result.usage is None or _has_plugin(result.artifact):
         return result
     work.progress.note(f"time {result.artifact.manifest.stage}")
-    session = OrtSession(result.artifact.path)
-    timing = time_frames(session, result.usage, frames, _TIMING_S)
+    subject = Subject(partial(OrtSession, result.artifact.path), result.usage, frames)
+    session = subject.open_session()
+    steps = subject.frame_steps(session)
+    warm_up(steps)
+    timing = time_steps(steps, _TIMING_S)
     session.close()
-    totals = [sum(times) for times in zip(*timing.samples_ns.values(), strict=True)]
-    return replace(result, p50_ms=milliseconds(totals, 50), p99_ms=milliseconds(totals, 99))
+    totals = sorted(sum(times) for times in zip(*timing.samples_ns.values(), strict=True))
+    return replace(result, p50_ms=nearest_rank(totals, 50) / 1e6, p99_ms=nearest_rank(totals, 99) / 1e6)
 
 
 def _has_plugin(artifact: Artifact) -> bool:

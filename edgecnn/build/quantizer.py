@@ -24,7 +24,8 @@ from edgecnn.graph.model import save_model
 from edgecnn.graph.opset import TYPED_SCALES, raise_opset
 from edgecnn.graph.prepare import infer_shapes, run_passes
 from edgecnn.quantize.calibration_file import load_calibrated
-from edgecnn.quantize.network import Calibrated, frames_to_round, layers_to_leave, quantize_layers, round_again
+from edgecnn.quantize.network import Calibrated, layers_to_leave, quantize_layers, round_again
+from edgecnn.quantize.rounding import frames_to_round
 from edgecnn.quantize.schemes import ONNXRUNTIME_X86, tensorrt_scheme
 from edgecnn.quantize.validate import validate
 
@@ -102,7 +103,7 @@ class Quantizer:
             return model, {"the rest": "FP32", "because": error.message}
         run_passes(typed, (infer_shapes,))
         # Coordinates in pixels have more digits than FP16, too.
-        decoding = () if self._work.frames.classes else decoding_nodes(self._calibrated.model)
+        decoding = decoding_nodes(self._calibrated.model) if self._work.frames.task == "detection" else ()
         counts = cast_to_fp16(typed, {*decoding, *nodes_of(typed, self._beyond_fp16)}).counts
         run_passes(typed, (clean_up, infer_shapes))
         return typed, {"the rest": "FP16", **counts}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgecnn.core.artifact import Accuracy, Artifact, DetectionAccuracy
+from edgecnn.core.artifact import Accuracy, Artifact, DetectionAccuracy, OutputAccuracy
 from edgecnn.core.usage import Usage
 from edgecnn.deploy.bundle import Bundle
 
@@ -23,7 +23,7 @@ class StageResult:
 
     artifact: Artifact
     usage: Usage | None = None
-    accuracy: Accuracy | DetectionAccuracy | None = None
+    accuracy: Accuracy | DetectionAccuracy | OutputAccuracy | None = None
     p50_ms: float | None = None
     p99_ms: float | None = None
 

@@ -118,7 +118,7 @@ def open_pictures(source: str, store: Store) -> ImageSet:
     Raises:
         InputError: There is none.
     """
-    if not source.startswith(_DIGITS):
+    if not is_digits(source):
         return open_image_set(source)
     part = source.removeprefix(_DIGITS)
     if part not in ("train", "heldout"):
@@ -136,8 +136,13 @@ def open_pictures(source: str, store: Store) -> ImageSet:
     return open_image_set(str(store.run(stage, work).path / part))
 
 
+def is_digits(source: str) -> bool:
+    """Whether a source of pictures is scikit-learn's digits."""
+    return source.startswith(_DIGITS)
+
+
 def graph_of(source: str) -> ir.Model:
-    """The graph, with shapes, of an ONNX file, a bundle, or a recipe's or torchvision's network (with random weights).
+    """The graph, with shapes, of an ONNX file, a bundle, or a recipe's or named network (with random weights).
 
     Raises:
         InputError: It is none of these.
@@ -151,9 +156,22 @@ def graph_of(source: str) -> ir.Model:
         run_passes(model, (freeze_batch, infer_shapes))
         return model
     from edgecnn.export.torch_onnx import export_module
-    from edgecnn.train.zoo import build_module
+    from edgecnn.train.zoo import build_module, plain_network
 
+    if source.startswith("zoo:"):
+        return export_module(*plain_network(source))
     recipe = recipe_from(source)
     if is_onnx(recipe.model.source):
         return graph_of(recipe.model.source)
     return export_module(build_module(recipe.model), (1, recipe.preprocess.channels, *recipe.preprocess.size_hw))
+
+
+def code_of(model: ModelPart) -> str:
+    """Hash of the code of a network that the user's own Python builds; empty for a package's, whose version tells."""
+    if not is_callable(model.source):
+        return ""
+    from edgecnn.train.callables import code_sha256
+    from edgecnn.train.zoo import build_module
+
+    build_module(model)  # only what was called is loaded
+    return code_sha256(model.source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ import onnx_ir as ir
 
 from edgecnn.build.fp16_noise import noisy_nodes
 from edgecnn.build.frames import Frames, ort_network
+from edgecnn.build.sources import code_of
 from edgecnn.build.store import Stage, StageOutput, Store
 from edgecnn.core.artifact import Artifact, Parity
 from edgecnn.core.detector import Detector, Layout
 from edgecnn.core.files import hash_file
-from edgecnn.core.progress import Progress
-from edgecnn.core.recipe import ModelPart, QuantizePart, Recipe, is_callable
+from edgecnn.core.recipe import QuantizePart, Recipe
 from edgecnn.evaluate.parity import (
     FP16_BAR_DB,
     FP32_BAR_DB,
@@ -28,12 +29,11 @@ from edgecnn.graph.cleanup import clean_up
 from edgecnn.graph.decoding_nodes import decoding_nodes
 from edgecnn.graph.detection_outputs import DECODED, decode_outputs
 from edgecnn.graph.model import hash_model, input_specs, load_model, output_specs, save_model
-from edgecnn.graph.opset import raise_opset
+from edgecnn.graph.opset import OpsetLimit, raise_opset
 from edgecnn.graph.prepare import PREPARATION, infer_shapes, load_named, run_passes
 from edgecnn.graph.summary import count_parameters
 from edgecnn.quantize.calibrate import collect_ranges
 from edgecnn.vision.decode_detections import candidates
-from edgecnn.vision.images import ImageSet
 
 GRAPH_PACKAGES = ("onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "opencv-python")
 # Other pictures than the few that were looked at may give values twice as large.
@@ -43,37 +43,8 @@ _FP16_ROOM_DB = (3.0, 10.0)
 # FP32 passes are exact up to rounding, which a few pictures show; precision is judged on more.
 FP32_FRAMES = 32
 PRECISION_FRAMES = 200
-
-
-def train(recipe: Recipe, images: ImageSet, store: Store, progress: Progress) -> Artifact:
-    """Train the recipe's network; the checkpoint is its state dict."""
-    assert recipe.train is not None
-    config = recipe.train
-
-    def work(payload: Path) -> StageOutput:
-        import torch  # seconds to load: only where there is work to do
-
-        from edgecnn.train import zoo
-        from edgecnn.train.classify import train_classifier
-
-        module = zoo.build_module(recipe.model)
-        losses = train_classifier(module, images, recipe.preprocess, config, progress)
-        torch.save(module.state_dict(), payload)
-        parameters = sum(parameter.numel() for parameter in module.parameters())
-        return StageOutput(
-            detail={"pictures": len(images), "parameters": parameters, "last_loss": round(losses[-1], 4)}
-        )
-
-    settings = {
-        "model": recipe.model.model_dump(),
-        "code": _code(recipe.model),
-        "train": config.model_dump(),
-        "preprocess": recipe.preprocess.model_dump(),
-    }
-    stage = Stage(
-        "train", 1, "checkpoint", "checkpoint.pt", settings, (images.sha256(),), ("torch", "numpy", "opencv-python")
-    )
-    return store.run(stage, work)
+# FP16's errors are many and small, and of one size on every picture.
+_FP16_FRAMES = 64
 
 
 def export(recipe: Recipe, checkpoint: Path | None, frames: Frames, store: Store) -> Artifact:
@@ -106,7 +77,7 @@ def export(recipe: Recipe, checkpoint: Path | None, frames: Frames, store: Store
     parent = hash_file(Path(weights)) if weights is not None and Path(weights).is_file() else str(weights)
     settings = {
         "model": recipe.model.model_dump(exclude={"weights"}),
-        "code": _code(recipe.model),
+        "code": code_of(recipe.model),
         "shape": shape,
         "frames": frames.identity(),
     }
@@ -114,29 +85,19 @@ def export(recipe: Recipe, checkpoint: Path | None, frames: Frames, store: Store
     return store.run(Stage("export", 3, "onnx", "model.onnx", settings, (parent,), packages), work)
 
 
-def _code(model: ModelPart) -> str:
-    """Hash of the code of a network that the user's own Python builds; empty for a package's, whose version tells."""
-    if not is_callable(model.source):
-        return ""
-    from edgecnn.train.callables import code_sha256
-    from edgecnn.train.zoo import build_module
-
-    build_module(model)  # only what was called is loaded
-    return code_sha256(model.source)
-
-
-def fold(source: Path, frames: Frames, store: Store) -> Artifact:
-    """Clean a graph up, fix its shapes and fold its BatchNorms."""
+def fold(source: Path, frames: Frames, store: Store, limit: OpsetLimit = OpsetLimit()) -> Artifact:  # noqa: B008
+    """Clean a graph up, in an opset that the target reads, fix its shapes and fold its BatchNorms."""
 
     def work(payload: Path) -> StageOutput:
-        model = raise_opset(load_model(source))
+        model = raise_opset(load_model(source), limit=limit)
         counts = run_passes(model, PREPARATION)
         save_model(model, payload)
         parity = frames.parity(ort_network(source), ort_network(payload), FP32_FRAMES)
         require_snr(parity, FP32_BAR_DB, "fold")
         return onnx_output(payload, parity, counts)
 
-    return store.run(onnx_stage("fold", {"frames": frames.identity()}, (hash_model(source),)), work)
+    settings = {"frames": frames.identity(), "opset": asdict(limit)}
+    return store.run(onnx_stage("fold", settings, (hash_model(source),)), work)
 
 
 def decode(folded: Artifact, detector: Detector, frames: Frames, store: Store) -> Artifact:
@@ -166,7 +127,8 @@ def decode(folded: Artifact, detector: Detector, frames: Frames, store: Store) -
         return onnx_output(payload, parity, {"layout": detector.layout.kind, **counts})
 
     settings = {"layout": detector.layout.model_dump(), "size_hw": size_hw, "frames": frames.identity()}
-    return store.run(onnx_stage("decode", settings, (folded.sha256,)), work)
+    anchors = (hash_file(Path(detector.layout.anchors)),) if detector.layout.anchors is not None else ()
+    return store.run(onnx_stage("decode", settings, (folded.sha256, *anchors)), work)
 
 
 def cast(folded: Artifact, frames: Frames, store: Store) -> Artifact:
@@ -175,17 +137,17 @@ def cast(folded: Artifact, frames: Frames, store: Store) -> Artifact:
     def work(payload: Path) -> StageOutput:
         model = load_named(folded.path)
         keep = nodes_of(model, values_beyond_fp16(model, frames))
-        if not frames.classes:  # coordinates in pixels need more digits than FP16 has
+        if frames.task == "detection":  # coordinates in pixels need more digits than FP16 has
             keep.update(decoding_nodes(model))
         reference = ort_network(folded.path)
         detail, noisy = _written_in_fp16(folded, keep, payload), set[str]()
-        parity = frames.parity(reference, ort_network(payload), PRECISION_FRAMES)
+        parity = frames.parity(reference, ort_network(payload), _FP16_FRAMES)
         for room_db in _FP16_ROOM_DB:
             if parity.snr_db >= FP16_BAR_DB:
                 break
             noisy = noisy_nodes(folded, frames, keep, FP16_BAR_DB + room_db, payload)
             detail = _written_in_fp16(folded, keep | noisy, payload)
-            parity = frames.parity(reference, ort_network(payload), PRECISION_FRAMES)
+            parity = frames.parity(reference, ort_network(payload), _FP16_FRAMES)
         require_snr(parity, FP16_BAR_DB, "fp16")
         return onnx_output(payload, parity, {**detail, "in FP32 for accuracy": sorted(noisy)})
 

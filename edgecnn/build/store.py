@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Any, Literal
 from edgecnn import __version__
 from edgecnn.core.artifact import Artifact, Manifest, Parity
 from edgecnn.core.files import hash_file, install_directory, partial_name, write_text
+from edgecnn.core.resources import cache_folder
 from edgecnn.core.tensors import TensorSpec
 
 _STALE_S = 24 * 3600
@@ -77,7 +77,7 @@ class Store:
     """
 
     def __init__(self, root: Path | None = None) -> None:
-        self.root = root or default_root()
+        self.root = root or cache_folder()
 
     def run(self, stage: Stage, work: Callable[[Path], StageOutput]) -> Artifact:
         """The kept result of a stage, or that of doing its work now.
@@ -124,13 +124,6 @@ class Store:
                 continue
             if stale:
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def default_root() -> Path:
-    """Where artifacts are kept unless told otherwise."""
-    if named := os.environ.get("EDGECNN_CACHE"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgecnn"
 
 
 def _read(folder: Path, payload: str) -> Artifact | None:

@@ -61,7 +61,7 @@ def with_nms(work: Work, parent: StageResult, nms: Nms) -> StageResult:
     """
     assert isinstance(parent.usage, Detector)
     work.progress.note("add NMS")
-    artifact = _suppress(parent.artifact, parent.usage, nms, work.frames, work.store)
+    result = suppress(work, parent, nms)
     work.notes.append(
         f"overlapping boxes are dropped in the network, and those with a score below {parent.usage.score_threshold:.4f}"
     )
@@ -70,6 +70,13 @@ def with_nms(work: Work, parent: StageResult, nms: Nms) -> StageResult:
             "EfficientNMS_TRT runs in TensorRT alone: nothing here ran it; the golden outputs are those of the network "
             "before it with NMS outside, and the verdict is on that network"
         )
+    return result
+
+
+def suppress(work: Work, parent: StageResult, nms: Nms) -> StageResult:
+    """The same without a word."""
+    assert isinstance(parent.usage, Detector)
+    artifact = _suppress(parent.artifact, parent.usage, nms, work.frames, work.store)
     layout = SUPPRESSED.model_copy(update={"classes": parent.usage.layout.classes})
     return StageResult(artifact, replace(parent.usage, layout=layout))
 

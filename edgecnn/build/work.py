@@ -57,7 +57,7 @@ def open_work(recipe: Recipe, store: Store, progress: Progress, *, needs_labels:
         GateMissed: The device has not the precision that is wanted.
         InputError: Pictures are missing, or unfit for what they are for.
     """
-    device = load_device(recipe.target.device)
+    device = load_device(recipe.target.device).at(recipe.target.tensorrt)
     wants_int8 = recipe.quantize.precision in ("int8", "auto")
     wanted = recipe.quantize.precision
     if wanted != "auto" and wanted not in device.precisions:
@@ -68,11 +68,13 @@ def open_work(recipe: Recipe, store: Store, progress: Progress, *, needs_labels:
             "INT8 needs calibration pictures: ranges taken from random numbers would be worthless",
             "give --calib DIR with a few hundred pictures like those of the camera, or --precision fp16",
         )
-    detection = recipe.task == "detection"
+    detection, classification = recipe.task == "detection", recipe.task == "classification"
     evaluation: ImageSet | DetectionSet | None = None
     calibration: ImageSet | None = None
     if recipe.data.evaluation:
         evaluation = open_boxes(recipe.data.evaluation) if detection else open_pictures(recipe.data.evaluation, store)
+        if not detection and not classification:
+            evaluation = unlabelled(evaluation)  # the FP32 network is what others are judged by
     if recipe.data.calibration:
         source = recipe.data.calibration
         calibration = unlabelled(open_boxes(source)) if detection else open_pictures(source, store)
@@ -105,8 +107,8 @@ def open_work(recipe: Recipe, store: Store, progress: Progress, *, needs_labels:
         parity_set.paths if parity_set is not None else (),
         recipe.preprocess,
         parity_set.sha256() if parity_set is not None else "",
-        classes=not detection,
+        task=recipe.task,
     )
-    if detection and evaluation is None and parity_set is not None:
+    if not classification and evaluation is None and parity_set is not None:
         evaluation = unlabelled(parity_set)
     return Work(recipe, device, store, progress, evaluation, labelled, calibration, frames, notes)

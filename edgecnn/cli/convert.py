@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal, Optional
 
 import typer
 
 from edgecnn.cli import console
+from edgecnn.cli.size import height_width
 
 
 def command(
@@ -74,7 +74,7 @@ def command(
         recipe = recipe.model_copy(update={name: getattr(recipe, name).model_copy(update=changes)})
     if frame is not None:
         spec = recipe.preprocess
-        embedding = Embedding(frame_hw=_frame_hw(frame), color=spec.embed.color if spec.embed else "bgr")
+        embedding = Embedding(frame_hw=height_width(frame, "--frame"), color=spec.embed.color if spec.embed else "bgr")
         recipe = recipe.model_copy(update={"preprocess": spec.model_copy(update={"embed": embedding})})
     if max_drop is not None:
         if recipe.data.evaluation is None:
@@ -134,13 +134,6 @@ def command(
     verdict = manifest.verdict
     if verdict is not None:
         console.say(f"accepted by {verdict_source(manifest)}")
+        if verdict.estimate is not None:
+            console.say(verdict.estimate.line())
     console.say(f"bundle: {out}")
-
-
-def _frame_hw(text: str) -> tuple[int, int]:
-    from edgecnn.errors import InputError
-
-    matched = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
-    if matched is None:
-        raise InputError(f"--frame {text}: not of the form WIDTHxHEIGHT", "for example --frame 1280x720")
-    return int(matched.group(2)), int(matched.group(1))

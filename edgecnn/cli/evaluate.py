@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from edgecnn.cli import console
+from edgecnn.cli.usage_options import TilesOption, usage_with
 
 if TYPE_CHECKING:
-    from edgecnn.core.artifact import Accuracy, DetectionAccuracy
+    from edgecnn.core.artifact import Accuracy, DetectionAccuracy, OutputAccuracy
     from edgecnn.deploy.bundle import Bundle
 
 
@@ -28,9 +29,12 @@ def command(
         Optional[Path],
         typer.Option("--against", help="Another bundle: how often do both name the same class, or find the same box?"),
     ] = None,
+    tiles: TilesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """How often is it right on labelled pictures? For a detector: COCO's mean average precision.
+
+    Networks for other tasks are compared with another bundle, on any pictures.
 
     Example: edgecnn evaluate build/digits --data labelled/
     """
@@ -43,9 +47,21 @@ def command(
         raise InputError(
             f"--against {against}: its classes are not those of {bundle}", "compare bundles of one set of classes"
         )
-    judge = _judge_classes if first.manifest.task == "classification" else _judge_boxes
-    accuracy = judge(first, second, data)
-    document: dict[str, Any] = accuracy.model_dump()
+    match first.manifest.task:
+        case "classification":
+            accuracy = _judge_classes(first, second, data)
+        case "detection":
+            accuracy = _judge_boxes(first, second, data, tiles)
+        case task:
+            if against is None:
+                raise InputError(
+                    f"{bundle}: a network for {task} is judged by another one's outputs",
+                    "give the bundle to compare it with: --against BUNDLE",
+                )
+            accuracy = _judge_outputs(first, second, data)
+    document: dict[str, Any] = accuracy.model_dump(
+        exclude_none=first.manifest.task not in ("classification", "detection")
+    )
     for name in ("agreement", "box_agreement", "box_support"):
         if against is None:
             document.pop(name, None)
@@ -71,7 +87,25 @@ def _judge_classes(first: Bundle, second: Bundle, data: str) -> Accuracy:
     return accuracy_of(found, images.labels, predictions_of(second) if second is not first else found)
 
 
-def _judge_boxes(first: Bundle, second: Bundle, data: str) -> DetectionAccuracy:
+def _judge_outputs(first: Bundle, second: Bundle, data: str) -> OutputAccuracy:
+    from edgecnn.core.readings import Embedder, Regressor, Segmenter
+    from edgecnn.evaluate.outputs import output_accuracy_of, predict_outputs
+    from edgecnn.vision.images import open_image_set
+
+    images = open_image_set(data)
+    usage = first.manifest.usage
+    assert isinstance(usage, Regressor | Embedder | Segmenter)  # the task says so
+
+    def outputs_of(bundle: Bundle) -> Any:
+        session, network, label = _opened(bundle)
+        found = predict_outputs(network, images.paths, usage, console.TerminalProgress(), label)
+        session.close()
+        return found
+
+    return output_accuracy_of(outputs_of(first), outputs_of(second), usage)
+
+
+def _judge_boxes(first: Bundle, second: Bundle, data: str, tiles: str | None) -> DetectionAccuracy:
     from edgecnn.core.detector import Detector
     from edgecnn.core.frame import Detections
     from edgecnn.evaluate.detection import detection_accuracy_of, predict_detections
@@ -80,7 +114,7 @@ def _judge_boxes(first: Bundle, second: Bundle, data: str) -> DetectionAccuracy:
     images = open_detection_set(data).labelled_for(first.manifest.labels)
 
     def detections_of(bundle: Bundle) -> tuple[tuple[Detections, ...], float]:
-        usage = bundle.manifest.usage
+        usage = usage_with(bundle.manifest.usage, tiles=tiles)
         assert isinstance(usage, Detector)  # the task says so
         session, network, label = _opened(bundle)
         found = predict_detections(network, images, usage, console.TerminalProgress(), label)
@@ -101,9 +135,13 @@ def _opened(bundle: Bundle) -> tuple[Any, Any, str]:
     return session, network_of(session.run, session.inputs[0].name), f"evaluate {bundle.path.name}"
 
 
-def _sentence(accuracy: Accuracy | DetectionAccuracy, against: Path | None) -> str:
-    from edgecnn.core.artifact import Accuracy
+def _sentence(accuracy: Accuracy | DetectionAccuracy | OutputAccuracy, against: Path | None) -> str:
+    from edgecnn.core.artifact import Accuracy, OutputAccuracy
 
+    if isinstance(accuracy, OutputAccuracy):
+        figures = accuracy.model_dump(exclude={"images"}, exclude_none=True)
+        listed = ", ".join(f"{name.replace('_', ' ')} {figure:.4f}" for name, figure in figures.items())
+        return f"{listed} against {against} on {accuracy.images} pictures"
     if isinstance(accuracy, Accuracy):
         same = f", same class as {against} on {accuracy.agreement:.2%}" if against is not None else ""
         return f"top-1 {accuracy.top1:.2%}, top-5 {accuracy.top5:.2%} of {accuracy.images} pictures{same}"

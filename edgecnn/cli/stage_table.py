@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgecnn.cli.console import print_table
-from edgecnn.core.recipe import Task
+from edgecnn.core.recipe import ACCURACY_NAMES, Task
 from edgecnn.profiling.report.convert_page import StageRow
 
 COLUMNS = ("stage ", "size kB", "parameters", "parity with the stage before ", "top-1", "p50 ms", "p99 ms")
@@ -13,7 +13,7 @@ COLUMNS = ("stage ", "size kB", "parameters", "parity with the stage before ", "
 
 def print_stages(name: str, rows: Sequence[StageRow], task: Task = "classification") -> None:
     """Print a row for each stage; latency is of this machine, from frame to result."""
-    columns = COLUMNS if task == "classification" else tuple("mAP" if name == "top-1" else name for name in COLUMNS)
+    columns = tuple(ACCURACY_NAMES[task] if name == "top-1" else name for name in COLUMNS)
     print_table(name, columns, [stage_cells(row) for row in rows])
 
 

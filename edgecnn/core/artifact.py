@@ -74,6 +74,33 @@ class DetectionAccuracy(_Part):
     score_threshold: float
 
 
+class OutputAccuracy(_Part):
+    """How near the outputs of a network without classes are to the FP32 network's, on the evaluation pictures.
+
+    Attributes:
+        images: How many.
+        relative_error: For regression: root mean square of a value's difference, as a part of how far FP32's are spread
+            over the pictures; of the worst value.
+        cosine: For embeddings: of the two vectors, the mean.
+        lowest_cosine: The lowest.
+        mean_iou: For segmentation: intersection over union of each class, the mean of the classes that occur.
+        pixel_agreement: Part of the pixels that both give the same class.
+    """
+
+    images: int
+    relative_error: float | None = None
+    cosine: float | None = None
+    lowest_cosine: float | None = None
+    mean_iou: float | None = None
+    pixel_agreement: float | None = None
+
+    @property
+    def kept(self) -> float:
+        """How much of FP32 there still is, 1 for all of it, whatever the task."""
+        found = (self.cosine, self.mean_iou, None if self.relative_error is None else 1 - self.relative_error)
+        return next(figure for figure in found if figure is not None)
+
+
 class Manifest(_Part):
     """Identity and lineage of an artifact. Times are kept out, so equal inputs give equal manifests.
 

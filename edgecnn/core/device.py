@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,8 @@ from edgecnn.core.documents import load_document
 from edgecnn.core.resources import shipped_folder, shipped_names
 from edgecnn.errors import InputError
 
+# Of a TensorRT that no JetPack for a board brings.
+OTHER_JETPACK = "other"
 DevicePrecision = Literal["fp32", "tf32", "fp16", "bf16", "int8", "fp8", "fp4"]
 
 
@@ -44,6 +47,7 @@ class PowerMode(_Part):
     name: str
     gpu_mhz: float | None = Field(default=None, gt=0, description="the GPU's cap; none where not known")
     tpcs: int | None = Field(default=None, gt=0, description="texture processing clusters on, 2 SMs each; none: all")
+    bandwidth_gb_s: float | None = Field(default=None, gt=0, description="of the memory; none: the board's")
     variant: str | None = Field(default=None, description="super: modes of the Super flash configuration")
     default: bool = False
 
@@ -77,6 +81,7 @@ class DeviceProfile(_Part):
     gpu: Gpu | None = None
     memory: Memory | None = None
     dla_cores: int = Field(default=0, ge=0)
+    dla_int8_dense_tops: float | None = Field(default=None, gt=0, description="of one DLA, at its highest clock")
     precisions: tuple[DevicePrecision, ...]
     power_modes: tuple[PowerMode, ...] = ()
     software: tuple[Software, ...] = Field(default=(), description="newest last")
@@ -113,6 +118,23 @@ class DeviceProfile(_Part):
         """The newest JetPack that runs on the board; none where TensorRT is not what runs the network."""
         return self.software[-1] if self.software else None
 
+    def at(self, tensorrt: str | None) -> DeviceProfile:
+        """The same board with a stated version of TensorRT as its newest, such as 10.3; None leaves it as it is.
+
+        Where no JetPack listed brings it, the newest is taken to run it.
+
+        Raises:
+            InputError: TensorRT is not what runs networks here.
+        """
+        if tensorrt is None:
+            return self
+        if self.newest is None:
+            raise InputError(f"TensorRT {tensorrt}: {self.title} has none", "leave the version out")
+        wanted = tensorrt.split(".")
+        having = [each for each in self.software if each.tensorrt.split(".")[: len(wanted)] == wanted]
+        other = Software.model_validate({**self.newest.model_dump(), "jetpack": OTHER_JETPACK, "tensorrt": tensorrt})
+        return self.model_copy(update={"software": tuple(having) or (other,), "unverified": ()})
+
     @property
     def default_mode(self) -> PowerMode | None:
         """The power mode that the board starts in, where known."""
@@ -133,3 +155,9 @@ def load_device(name: str) -> DeviceProfile:
     if path.parent == shipped_folder("devices") and not path.is_file():
         raise InputError(f"device {name}: not known", f"known devices: {', '.join(shipped_names('devices'))}")
     return load_document(path, DeviceProfile, "device")
+
+
+def l4t_version(release: str) -> str | None:
+    """The version of a Jetson's system, such as 36.4.3, from the first line of its /etc/nv_tegra_release."""
+    found = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", release)
+    return f"{found.group(1)}.{found.group(2)}" if found else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import glob
 import hashlib
 import os
 import secrets
@@ -113,3 +114,33 @@ def _exchange(first: Path, second: Path) -> bool:
     if number in _NO_EXCHANGE:
         return False
     raise OSError(number, os.strerror(number), str(second))
+
+
+def remove_left_over(path: Path) -> None:
+    """Remove what killed runs left beside a folder: hidden ones whose process is gone.
+
+    To be called only where the folder is there, or never was: where directories cannot be exchanged in one step, one
+    of them can be the old one.
+    """
+    for found in left_overs(path):
+        shutil.rmtree(found, ignore_errors=True)
+
+
+def left_overs(path: Path) -> list[Path]:
+    """What was being made to become ``path`` (see ``partial_name``) by processes that are gone."""
+    found: list[Path] = []
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part*"):
+        process = part.name.removeprefix(f".{path.name}.").partition("-")[0]
+        if process.isdigit() and not _is_running(int(process)):
+            found.append(part)
+    return found
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

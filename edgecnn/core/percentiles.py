@@ -52,6 +52,14 @@ class DurationHistogram:
         self._sum_ns += duration_ns
         self._max_ns = max(self._max_ns, duration_ns)
 
+    def add(self, other: DurationHistogram) -> None:
+        """Add all that another has recorded."""
+        for bucket, count in other._counts.items():
+            self._counts[bucket] = self._counts.get(bucket, 0) + count
+        self._count += other._count
+        self._sum_ns += other._sum_ns
+        self._max_ns = max(self._max_ns, other._max_ns)
+
     def percentile_ns(self, percent: float) -> float:
         """The smallest duration that at least ``percent`` of the recorded ones do not exceed; 0 when empty."""
         wanted = rank_of(self._count, percent)
@@ -61,6 +69,39 @@ class DurationHistogram:
             if seen >= wanted:
                 return min(math.exp(bucket * _STEP), self._max_ns) if bucket >= 0 else 0.0
         return 0.0
+
+    def copy(self) -> DurationHistogram:
+        """What it holds now."""
+        return self.since(DurationHistogram())
+
+    def since(self, earlier: DurationHistogram) -> DurationHistogram:
+        """What was recorded after an earlier copy of it; its maximum is exact to half a step only."""
+        later = DurationHistogram()
+        for bucket, count in self._counts.items():
+            if more := count - earlier._counts.get(bucket, 0):
+                later._counts[bucket] = more
+        later._count = self._count - earlier._count
+        later._sum_ns = self._sum_ns - earlier._sum_ns
+        highest = max(later._counts, default=-1)
+        later._max_ns = min(round(math.exp((highest + 0.5) * _STEP)), self._max_ns) if highest >= 0 else 0
+        return later
+
+    def within(self, bounds_ns: Sequence[float]) -> list[int]:
+        """How many durations do not exceed each of some bounds; those half a step from one can count either way."""
+        return [
+            sum(count for bucket, count in self._counts.items() if bucket < 0 or bucket * _STEP <= math.log(bound))
+            for bound in bounds_ns
+        ]
+
+    @property
+    def count(self) -> int:
+        """How many durations it holds."""
+        return self._count
+
+    @property
+    def sum_ns(self) -> int:
+        """Their sum."""
+        return self._sum_ns
 
     def summary(self) -> Percentiles:
         """Count, mean, percentiles and maximum."""

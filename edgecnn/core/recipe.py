@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, model_validator
 
-from edgecnn.core.detector import Kind, Nms
+from edgecnn.core.classifier import Shown
+from edgecnn.core.detection_part import DetectionPart
+from edgecnn.core.part import Part as _Part
 from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.readings import EmbeddingPart, RegressionPart, SegmentationPart
+from edgecnn.core.training_part import DataPart, TrainPart
 
 Precision = Literal["fp32", "fp16", "int8", "auto"]
-Task = Literal["classification", "detection"]
+Task = Literal["classification", "detection", "regression", "embedding", "segmentation"]
+# What a network of each task is judged by; regression by 1 less the relative error.
+ACCURACY_NAMES: dict[Task, str] = {
+    "classification": "top-1",
+    "detection": "mAP",
+    "regression": "kept of FP32",
+    "embedding": "cosine with FP32",
+    "segmentation": "IoU with FP32",
+}
 _NAMED_NETWORKS = ("zoo", "torchvision", "timm")
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelPart(_Part):
     """Where the network comes from."""
 
     source: str = Field(
-        description="zoo:lenet5, torchvision:NAME, timm:NAME, module.path:callable, or the path of an ONNX file"
+        description="zoo:lenet5, zoo:alexnet, torchvision:NAME, timm:NAME, module.path:callable, or the path of an "
+        "ONNX file"
     )
     weights: str | None = Field(
         default=None,
@@ -32,90 +41,27 @@ class ModelPart(_Part):
     arguments: dict[str, JsonValue] = Field(
         default={}, description="keyword arguments for the function that builds the network"
     )
-    num_classes: int = Field(default=1000, gt=0, description="for networks by name; a callable gets arguments only")
+    num_classes: int = Field(
+        default=1000,
+        gt=0,
+        description="for networks by name; a callable gets arguments only. Left out where the recipe trains: as many "
+        "as the pictures have",
+    )
     batch_norm: bool = Field(default=True, description="zoo models: BatchNorm after every convolution")
-
-
-class DataPart(_Part):
-    """Pictures: a folder (of classes, or flat), a CSV file with columns path and label, or sklearn:digits.
-
-    For detectors labels are boxes: a COCO JSON file, a folder with images/ and labels/ (YOLO) or its data.yaml, or a
-    folder with Annotations/ and JPEGImages/ (Pascal VOC) or one of its ImageSets/Main/*.txt.
-    """
-
-    train: str | None = None
-    calibration: str | None = Field(
-        default=None, description="pictures that set the INT8 ranges; never those of evaluation"
+    pooling: Literal["max", "average", "stride"] | None = Field(
+        default=None, description="zoo models: how maps are halved; stride: by convolutions of stride 2 instead"
     )
-    evaluation: str | None = Field(default=None, description="labelled pictures that accuracy is measured on")
-
-
-class LayoutPart(_Part):
-    """What a detector's outputs mean, where their shapes and values do not show it. What is left out is found out."""
-
-    kind: Kind | None = None
-    boxes: str | None = Field(default=None, description="name of the output with the boxes, or with all")
-    scores: str | None = Field(default=None, description="name of the output with the scores, for kind: boxes_scores")
-    classes: int | None = Field(default=None, gt=0)
-    activation: Literal["none", "sigmoid", "softmax"] | None = Field(
-        default=None, description="what must still be applied to objectness and classes"
+    global_pooling: Literal["average", "max"] | None = Field(
+        default=None,
+        description="one number for each map before the last layers, its mean or its maximum; of zoo models, and of "
+        "others that have such a layer",
     )
-    strides: tuple[int, ...] | None = Field(default=None, description="of the grids, in their order, for kind: yolox")
-    box_format: Literal["xyxy", "cxcywh"] | None = Field(default=None, description="for kind: boxes_scores")
-    box_unit: Literal["pixels", "relative"] | None = Field(default=None, description="for kind: boxes_scores")
-    background: Literal["first", "last"] | None = Field(
-        default=None, description="which column of the scores is no class; null: none is"
-    )
-
-    def stated(self) -> dict[str, Any]:
-        """What was written down."""
-        return self.model_dump(exclude_unset=True)
-
-
-class DetectionPart(_Part):
-    """For task: detection: which boxes are shown, and what the outputs mean."""
-
-    score_threshold: float = Field(
-        default=0.3,
-        gt=0,
+    dropout: float | None = Field(
+        default=None,
+        ge=0,
         lt=1,
-        description="boxes with a lower score are not shown; stated for FP32, and fitted anew for other precisions so "
-        "that as many of the boxes shown are right",
+        description="part of the values before a fully connected layer that are zero in training, such as 0.2 to 0.5",
     )
-    iou_threshold: float = Field(
-        default=0.5,
-        gt=0,
-        le=1,
-        description="of two boxes that overlap by more, the lower score's is dropped; 1 keeps all",
-    )
-    max_detections: int = Field(default=100, gt=0, description="boxes kept of one frame, at most")
-    class_agnostic: bool = Field(default=False, description="whether a box also drops those of other classes")
-    nms: Nms = Field(
-        default="none",
-        description="where overlapping boxes are dropped: none: after the network; onnx: in it, by NonMaxSuppression "
-        "(TensorRT 8.5 or later, ONNX Runtime); efficient_nms_trt: in it, by a plugin that only TensorRT runs",
-    )
-    layout: LayoutPart = LayoutPart()
-
-
-class AugmentPart(_Part):
-    """A random affine change of every training picture, drawn anew in every epoch."""
-
-    degrees: float = Field(default=10.0, ge=0, description="rotation, at most, either way")
-    translate: float = Field(default=0.1, ge=0, lt=1, description="shift, at most, as a part of the picture's side")
-    scale: tuple[float, float] = Field(default=(0.9, 1.1), description="smallest and largest zoom")
-
-
-class TrainPart(_Part):
-    """Supervised training with AdamW, a linear warm-up and a cosine decay to zero."""
-
-    epochs: int = Field(default=20, gt=0)
-    batch_size: int = Field(default=64, gt=1)
-    learning_rate: float = Field(default=3e-3, gt=0)
-    weight_decay: float = Field(default=1e-2, ge=0)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    seed: int = 0
-    augment: AugmentPart = AugmentPart()
 
 
 class QuantizePart(_Part):
@@ -173,6 +119,16 @@ class GatePart(_Part):
         description="part of the pictures on which FP32 and the result name the same class, at least; for a detector "
         "without labels, part of the boxes that both have (same class, IoU 0.9)",
     )
+    max_relative_error: float = Field(
+        default=0.05,
+        ge=0,
+        description="regression: root mean square of a value's difference from FP32, as a part of how far FP32's "
+        "values are spread over the pictures, at most",
+    )
+    min_cosine: float = Field(default=0.98, ge=-1, le=1, description="embeddings: mean cosine with FP32's, at least")
+    min_mean_iou: float = Field(
+        default=0.95, ge=0, le=1, description="segmentation: mean intersection over union with FP32's masks, at least"
+    )
     check_preprocess: bool = Field(
         default=True, description="refuse a preprocessing that another does clearly better than, on labelled pictures"
     )
@@ -182,6 +138,17 @@ class TargetPart(_Part):
     """Where it will run."""
 
     device: str = Field(default="orin-nano-8gb", description="a name from: edgecnn devices")
+    tensorrt: str | None = Field(
+        default=None,
+        pattern=r"^\d+(\.\d+)*$",
+        description="the version there, such as 10.3; none: that of the device's newest JetPack",
+    )
+    dla_share: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="run on the DLA, if it takes this part of the multiply-accumulates; none: on the GPU alone",
+    )
 
 
 class Recipe(_Part):
@@ -201,17 +168,22 @@ class Recipe(_Part):
     train: TrainPart | None = None
     quantize: QuantizePart = QuantizePart()
     gates: GatePart = GatePart()
+    classification: Shown = Shown()
     detection: DetectionPart = DetectionPart()
+    regression: RegressionPart = RegressionPart()
+    embedding: EmbeddingPart = EmbeddingPart()
+    segmentation: SegmentationPart = SegmentationPart()
     target: TargetPart = TargetPart()
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.train is not None and self.model.weights is not None:
             raise ValueError("train and model.weights exclude each other")
-        if self.task == "detection" and self.train is not None:
-            raise ValueError("detectors are converted, not trained: no train goes with task: detection")
-        if self.task != "detection" and "detection" in self.model_fields_set:
-            raise ValueError("detection goes with task: detection")
+        if self.task != "classification" and self.train is not None:
+            raise ValueError(f"only classifiers are trained: no train goes with task: {self.task}")
+        for part in get_args(Task):
+            if self.task != part and part in self.model_fields_set:
+                raise ValueError(f"{part} goes with task: {part}")
         if is_onnx(self.model.source) and (self.train or self.model.weights is not None or self.model.arguments):
             raise ValueError("an ONNX file has its weights: no train, model.weights or model.arguments goes with it")
         return self

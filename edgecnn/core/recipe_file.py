@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from edgecnn.core.documents import load_document
 from edgecnn.core.recipe import Recipe, is_callable
@@ -46,9 +47,15 @@ def _with_paths_from(recipe: Recipe, folder: Path) -> Recipe:
         source = str(folder / source)
     model = recipe.model.model_copy(update={"source": anchored(source), "weights": anchored(recipe.model.weights)})
     data = recipe.data.model_copy(
-        update={name: anchored(getattr(recipe.data, name)) for name in type(recipe.data).model_fields}
+        update={name: anchored(value) for name, value in recipe.data if isinstance(value, str)}
     )
+    train = recipe.train and recipe.train.model_copy(update={"pretrained": anchored(recipe.train.pretrained)})
     labels = recipe.labels
     if isinstance(labels, str) and labels not in _NAMED_LABELS:
         labels = anchored(labels)
-    return recipe.model_copy(update={"model": model, "data": data, "labels": labels})
+    changes: dict[str, Any] = {"model": model, "data": data, "train": train, "labels": labels}
+    layout = recipe.detection.layout
+    if layout.anchors is not None:
+        layout = layout.model_copy(update={"anchors": anchored(layout.anchors)})
+        changes["detection"] = recipe.detection.model_copy(update={"layout": layout})
+    return recipe.model_copy(update=changes)

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edgecnn.core.estimate import Estimate
+
 
 class Finding(BaseModel):
     """One thing that a check has to say.
@@ -34,6 +36,13 @@ class Verdict(BaseModel):
 
     accepted: bool
     device: str
+    tensorrt: str = Field(default="", description="the version whose rules were applied; empty where there is none")
     compiler: str = Field(description="what compiled the model, and for which GPU; empty where it was not run")
     engine_bytes: int | None = Field(description="size of the compiled engine, for the GPU named in compiler")
+    least_memory_bytes: int | None = Field(
+        default=None, description="estimate: weights and the activations that live at the same time"
+    )
+    estimate: Estimate | None = Field(
+        default=None, description="of latency, memory and energy on the device, in its default power mode"
+    )
     findings: tuple[Finding, ...]

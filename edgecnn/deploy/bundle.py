@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import shutil
@@ -16,14 +15,16 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from edgecnn.core.files import hash_file, install_directory, partial_name, write_text
+from edgecnn.core.files import hash_file, install_directory, partial_name, remove_left_over, write_text
 from edgecnn.core.frame import Image
+from edgecnn.core.layer_costs import COSTS, LayerCosts
 from edgecnn.core.tensors import Arrays
 from edgecnn.deploy.manifest import BundleManifest
 from edgecnn.errors import EnvironmentMissing, InputError
 from edgecnn.vision.images import read_image
 
 MODEL = "model.onnx"
+CONTROL = "control.onnx"
 MANIFEST = "manifest.json"
 GOLDEN = "golden"
 REPORT = "report.html"
@@ -42,9 +43,29 @@ class Bundle:
         """The ONNX file that the device gets."""
         return self.path / MODEL
 
+    @property
+    def control(self) -> Path | None:
+        """The FP16 network beside one in INT8."""
+        return self.path / CONTROL if self.manifest.control is not None else None
+
     def golden_frames(self) -> list[Image]:
         """The frames whose outputs the bundle knows: uint8 BGR."""
         return [read_image(path) for path in sorted((self.path / GOLDEN).glob("*.png"))]
+
+    def layer_costs(self) -> LayerCosts | None:
+        """What the model's layers cost; none in a bundle from before they were kept.
+
+        Raises:
+            InputError: They are of another schema version.
+        """
+        if COSTS not in self.manifest.files:
+            return None
+        try:
+            return LayerCosts.model_validate_json((self.path / COSTS).read_text(encoding="utf-8"))
+        except ValidationError:
+            raise InputError(
+                f"bundle {self.path}: {COSTS} is not one that this version reads", "convert the model again"
+            ) from None
 
     def golden_outputs(self) -> list[dict[str, npt.NDArray[Any]]]:
         """What the network gave for each golden frame, by the output's name, on ONNX Runtime's CPU backend.
@@ -65,8 +86,8 @@ def is_bundle(path: Path) -> bool:
         kind = json.loads((path / MANIFEST).read_text(encoding="utf-8")).get("kind")
     except (OSError, ValueError, AttributeError):
         return False
-    ours = {MODEL, MANIFEST, GOLDEN, REPORT}
-    return kind == "bundle" and all(found.name in ours or found.suffix == ".plan" for found in path.iterdir())
+    ours = {MODEL, CONTROL, MANIFEST, COSTS, GOLDEN, REPORT}
+    return kind == "bundle" and all(found.name in ours for found in path.iterdir())
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -83,8 +104,9 @@ def load_bundle(path: Path) -> Bundle:
         raise InputError(
             f"bundle {path}: {MANIFEST} is not one that this version reads", "convert the model again"
         ) from None
-    if MODEL not in manifest.files:
-        raise InputError(f"bundle {path}: {MANIFEST} does not name {MODEL}", "convert the model again")
+    for name in (MODEL, *([CONTROL] if manifest.control is not None else [])):
+        if name not in manifest.files:
+            raise InputError(f"bundle {path}: {MANIFEST} does not name {name}", "convert the model again")
     for name, expected in manifest.files.items():
         if not (path / name).is_file() or hash_file(path / name) != expected:
             raise InputError(
@@ -111,7 +133,10 @@ def write_bundle(
     frames: Mapping[str, Image],
     outputs: Sequence[Arrays],
     manifest: BundleManifest,
+    costs: LayerCosts,
     report: str,
+    *,
+    control: Path | None = None,
 ) -> Bundle:
     """Write a bundle in one step: the old one, or the new one, is there at any moment.
 
@@ -121,7 +146,9 @@ def write_bundle(
         frames: Golden frames by file name.
         outputs: The network's for each by name, in the same order.
         manifest: Without ``files``, which is filled in here.
+        costs: Of the model's layers.
         report: report.html.
+        control: The FP16 network that the manifest speaks of.
 
     Raises:
         InputError: The path is a file, or a folder with other things in it.
@@ -134,11 +161,14 @@ def write_bundle(
     (part / GOLDEN).mkdir(parents=True)
     try:
         shutil.copyfile(model, part / MODEL)
+        if control is not None:
+            shutil.copyfile(control, part / CONTROL)
         for name, image in frames.items():
             if not cv2.imwrite(str(part / GOLDEN / name), image):
                 raise EnvironmentMissing(f"--out {path}: {name} cannot be written", "is there room? look with: df -h")
         arrays = {f"{index:03d}.{name}": array for index, named in enumerate(outputs) for name, array in named.items()}
         np.savez(part / GOLDEN / _EXPECTED, allow_pickle=False, **arrays)
+        write_text(part / COSTS, costs.model_dump_json())
         files = {str(found.relative_to(part)): hash_file(found) for found in sorted(part.rglob("*")) if found.is_file()}
         complete = manifest.model_copy(update={"files": files})
         write_text(part / REPORT, report)
@@ -146,26 +176,5 @@ def write_bundle(
         install_directory(part, path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    _remove_left_over(path)
+    remove_left_over(path)
     return Bundle(path, complete)
-
-
-def _remove_left_over(path: Path) -> None:
-    """Remove what killed runs left beside a bundle: hidden folders whose process is gone.
-
-    Only once there is a new bundle: one of them can be the old one, where directories cannot be exchanged in one step.
-    """
-    for found in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        process = found.name.removeprefix(f".{path.name}.").partition("-")[0]
-        if process.isdigit() and not _is_running(int(process)):
-            shutil.rmtree(found, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from edgecnn.backends.session import BackendName
-from edgecnn.core.artifact import Accuracy, DetectionAccuracy, Manifest
-from edgecnn.core.classifier import Classifier, Scores
+from edgecnn.backends.session import BackendName, Session
+from edgecnn.core.artifact import Accuracy, DetectionAccuracy, Manifest, OutputAccuracy
+from edgecnn.core.classifier import Classifier, Scores, Shown
 from edgecnn.core.detector import Detector, Layout
 from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.readings import Embedder, EmbeddingPart, RegressionPart, Regressor, SegmentationPart, Segmenter
 from edgecnn.core.recipe import GatePart, Task
 from edgecnn.core.tensors import TensorSpec
 from edgecnn.core.usage import Usage
 from edgecnn.core.verdict import Verdict
+from edgecnn.core.watch import Tiles, Watch
 
 
 class _Part(BaseModel):
@@ -37,7 +40,7 @@ class StageRecord(_Part):
     """One step of the lineage, with its figures."""
 
     manifest: Manifest
-    accuracy: Accuracy | DetectionAccuracy | None = None
+    accuracy: Accuracy | DetectionAccuracy | OutputAccuracy | None = None
 
 
 class DetectorPart(_Part):
@@ -51,6 +54,15 @@ class DetectorPart(_Part):
     iou_threshold: float = Field(description="of two boxes that overlap by more, the one with the lower score goes")
     max_detections: int
     class_agnostic: bool = Field(description="whether a box also drops those of other classes")
+    tiles: Tiles | None = None
+    watch: Watch = Watch()
+
+
+class ControlPart(_Part):
+    """The network in FP16 beside one in INT8, control.onnx: a device runs it where INT8 is not faster there."""
+
+    stage: StageRecord
+    score_threshold: float | None = Field(default=None, description="of a detector, in place of its own")
 
 
 class BundleManifest(_Part):
@@ -72,7 +84,12 @@ class BundleManifest(_Part):
     preprocess: Preprocess
     preprocess_assumed: bool = Field(description="true where nobody stated the preprocessing and a usual one was taken")
     scores: Scores | None = Field(default=None, description="what a classifier's output is")
+    shown: Shown = Field(default=Shown(), description="which of a classifier's classes are named")
     detector: DetectorPart | None = Field(default=None, description="how a detector is used")
+    regression: RegressionPart | None = Field(default=None, description="what the values of a regression network are")
+    embedding: EmbeddingPart | None = Field(default=None, description="when an embedding network's vector is known")
+    segmentation: SegmentationPart | None = Field(default=None, description="what a segmentation network's output is")
+    control: ControlPart | None = Field(default=None, description="goes with a network in INT8 for TensorRT")
     labels: tuple[str, ...]
     stages: tuple[StageRecord, ...]
     verdict: Verdict | None
@@ -83,9 +100,18 @@ class BundleManifest(_Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> BundleManifest:
-        present = {"classification": self.scores is not None, "detection": self.detector is not None}
-        if [task for task, there in present.items() if there] != [self.task]:
-            raise ValueError("scores goes with task classification, detector with task detection, and nothing else")
+        parts: dict[Task, object] = {
+            "classification": self.scores,
+            "detection": self.detector,
+            "regression": self.regression,
+            "embedding": self.embedding,
+            "segmentation": self.segmentation,
+        }
+        if [task for task, part in parts.items() if part is not None] != [self.task]:
+            raise ValueError(
+                "scores goes with task classification, detector with task detection, each other task with a part of "
+                "its name, and nothing else"
+            )
         return self
 
     @property
@@ -96,10 +122,16 @@ class BundleManifest(_Part):
     @property
     def usage(self) -> Usage:
         """How the network is used."""
-        if self.detector is None:
-            assert self.scores is not None  # the validator saw to it
-            return Classifier(self.preprocess, self.labels, self.scores)
+        if self.scores is not None:
+            return Classifier(self.preprocess, self.labels, self.scores, self.shown)
+        if self.regression is not None:
+            return Regressor(self.preprocess, self.labels, self.regression)
+        if self.embedding is not None:
+            return Embedder(self.preprocess, self.labels, self.embedding)
+        if self.segmentation is not None:
+            return Segmenter(self.preprocess, self.labels, self.segmentation)
         part = self.detector
+        assert part is not None  # the validator saw to it
         return Detector(
             self.preprocess,
             self.labels,
@@ -108,4 +140,15 @@ class BundleManifest(_Part):
             part.iou_threshold,
             part.max_detections,
             part.class_agnostic,
+            part.tiles,
+            part.watch,
         )
+
+    def usage_of(self, session: Session) -> Usage:
+        """How the network is used that a session runs: the bundle's, or its control."""
+        usage = self.usage
+        if session.runs_control and isinstance(usage, Detector):
+            assert self.control is not None
+            assert self.control.score_threshold is not None  # a detector's
+            return replace(usage, score_threshold=self.control.score_threshold)
+        return usage

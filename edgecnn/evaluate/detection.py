@@ -19,6 +19,7 @@ from edgecnn.vision.decode_detections import decode_detections
 from edgecnn.vision.detection_set import Annotations, DetectionSet
 from edgecnn.vision.images import read_image
 from edgecnn.vision.preprocess import network_input
+from edgecnn.vision.tiles import detect_tiled
 
 # Average precision asks for the doubtful boxes too: those that a user's threshold would hide.
 EVALUATION_THRESHOLD = 0.001
@@ -59,8 +60,11 @@ def predict_detections(
                     f"{size[1]} x {size[0]}",
                     "give the pictures that were annotated",
                 )
-            outputs = network(network_input(image, detector.preprocess))
-            found.append(decode_detections(outputs, doubtful, frame_hw))
+            if detector.tiles is not None:
+                found.append(detect_tiled(network, image, doubtful, detector.tiles))
+            else:
+                outputs = network(network_input(image, detector.preprocess))
+                found.append(decode_detections(outputs, doubtful, frame_hw))
             task.advance()
     return tuple(found)
 

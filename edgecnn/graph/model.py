@@ -199,3 +199,10 @@ def _spec(value: ir.Value) -> TensorSpec:
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def bytes_of(value: ir.Value) -> int | None:
+    """What a value takes; None where its shape or type is not known."""
+    if value.shape is None or value.dtype is None or not all(isinstance(size, int) for size in value.shape):
+        return None
+    return int(np.prod(value.shape.numpy()) * value.dtype.itemsize)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,14 @@ from edgecnn.errors import InputError
 from edgecnn.quantize.histograms import Extremes
 from edgecnn.quantize.observers import find_range, make_histogram
 from edgecnn.quantize.ranges import Range
+
+
+class Feeds(Protocol):
+    """Gives the calibration feeds, one by one and from the start each time."""
+
+    def __call__(self, purpose: str, most: int | None = None, /) -> Iterable[Arrays]:
+        """All feeds, or ``most`` of them, spread evenly; ``purpose`` is for a person to read."""
+        ...
 
 
 def collect_values(

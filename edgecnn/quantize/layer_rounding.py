@@ -14,6 +14,7 @@ from edgecnn.quantize.schemes import QUANT_MAX
 
 # The matrix of a layer with more inputs than this would not fit: its weights are rounded to nearest.
 _MOST_INPUTS = 2304
+_OUTPUTS_AT_ONCE = 256
 # How firmly the refitted weights are held to the FP32 ones, relative to the variance of each input. What earlier layers
 # lose most of is what no later one reads, such as rare peaks that were clipped: making up for that would cost the rest.
 _FIRMNESS = 30.0
@@ -51,23 +52,24 @@ def round_layer(weights: LayerWeights, seen: Moments, *, learned: bool) -> Round
     """
     groups, outputs, taken, taps = weights.weight.shape
     kernel = weights.weight.reshape(groups, outputs, -1)
-    scales = scales_of(np.abs(kernel).max(axis=2))
+    scales = scales_of(np.maximum(kernel.max(axis=2), -kernel.min(axis=2)))
     step = scales[..., None].astype(np.float64)
-    exact = np.concatenate([kernel, weights.bias.reshape(groups, outputs, 1)], axis=2)
     square, cross = seen.means()
-    if not seen.count or not (np.isfinite(square).all() and np.isfinite(cross).all()):
-        # Nothing was seen; or values above 1e18, as in graphs with weights of 1, whose squares FP32 does not hold.
-        found = np.concatenate([_on_grid(kernel, step), exact[..., -1:]], axis=2)
-    elif learned:
+    # Nothing was seen; or values above 1e18, as in graphs with weights of 1, whose squares FP32 does not hold.
+    blind = not seen.count or not (np.isfinite(square).all() and np.isfinite(cross).all())
+    if learned and not blind:
+        exact = np.concatenate([kernel, weights.bias.reshape(groups, outputs, 1)], axis=2)
         found = _learned(_refitted(exact, square, cross), step, square)
+        weight, bias = found[..., :-1], found[..., -1]
     else:
-        nearest = _on_grid(kernel, step)
-        # Mean of W x - V q with x = q + e, over the samples.
-        mean_error = (kernel - nearest) @ square[:, :-1] + kernel @ cross[:, :-1]
-        found = np.concatenate([nearest, exact[..., -1:] + mean_error], axis=2)
-    return Rounding(
-        found[..., :-1].reshape(groups, outputs, taken, taps), found[..., -1].reshape(-1), scales.reshape(-1)
-    )
+        weight, bias = np.empty_like(kernel), weights.bias.reshape(groups, outputs).copy()
+        # A fully connected layer can have 100 million weights: no second array of that size is made on the way.
+        for part in (np.s_[:, first : first + _OUTPUTS_AT_ONCE] for first in range(0, outputs, _OUTPUTS_AT_ONCE)):
+            weight[part] = _on_grid(kernel[part], step[part])
+            if not blind:  # mean of W x - V q with x = q + e, over the samples
+                lost = (kernel[part] - weight[part]) @ square[:, :-1] + kernel[part] @ cross[:, :-1]
+                bias[part] += lost[..., -1]
+    return Rounding(weight.reshape(groups, outputs, taken, taps), bias.reshape(-1), scales.reshape(-1))
 
 
 def _regular(square: Float64, firmness: float) -> Float64:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
 
-import numpy as np
 import onnx_ir as ir
 
 from edgecnn.core.progress import Progress, Silent
@@ -17,38 +15,17 @@ from edgecnn.graph.layer_weights import is_linear_layer
 from edgecnn.graph.onnxruntime_forms import use_onnxruntime_forms
 from edgecnn.graph.prepare import run_passes
 from edgecnn.graph.summary import count_macs
-from edgecnn.quantize.calibrate import collect_values
-from edgecnn.quantize.centre import Centrable, centre_activations, find_centrable
-from edgecnn.quantize.choose import choose_ranges
+from edgecnn.quantize.activations import find_ranges
+from edgecnn.quantize.calibrate import Feeds
+from edgecnn.quantize.centre import centre_activations
 from edgecnn.quantize.equalize import equalize
 from edgecnn.quantize.insert import insert_qdq
-from edgecnn.quantize.integer_forms import range_before_gate
 from edgecnn.quantize.layer_rounding import Rounding
-from edgecnn.quantize.observers import find_range, other_ranges
 from edgecnn.quantize.offsets import centre_channels
 from edgecnn.quantize.place import Placement, place
 from edgecnn.quantize.ranges import Range
-from edgecnn.quantize.rounding import apply_roundings, find_roundings
+from edgecnn.quantize.rounding import apply_roundings, find_roundings, frames_to_round
 from edgecnn.quantize.schemes import TENSORRT, Scheme
-from edgecnn.quantize.trials import activation_errors
-
-# A range that clips is tried on so many: rare peaks must be among them.
-_FRAMES_TO_CHOOSE = 40
-# Rounding keeps its frames, or what the network made of them so far: so many, and their inputs take no more than this.
-_FRAMES_TO_ROUND = 100
-_BYTES_TO_ROUND = 128 << 20
-# The error of each activation alone orders them, as sensitivities do layers.
-_FRAMES_TO_TRY = 8
-# Of the error that all activations make together. Centred, a value makes a quarter of its own.
-_WORTH_A_NODE = 0.05
-
-
-class Feeds(Protocol):
-    """Gives the calibration feeds, one by one and from the start each time."""
-
-    def __call__(self, purpose: str, most: int | None = None, /) -> Iterable[Arrays]:
-        """All feeds, or ``most`` of them, spread evenly; ``purpose`` is for a person to read."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -116,7 +93,7 @@ def calibrate_network(
     moved = centre_channels(model, feeds("centre channels"), exclude) if config.equalize and scheme.symmetric else 0
     equalized = equalize(model, feeds("equalize channels"), exclude, scheme) if config.equalize else 0
     placement = place(model, exclude, scheme)  # of what was added, too
-    ranges, centred = _find_ranges(model, placement, feeds, config, exclude, scheme)
+    ranges, centred = find_ranges(model, placement, feeds, config, exclude, scheme)
     if centred:
         moved += centre_activations(model, placement, ranges, centred)
         placement = place(model, exclude, scheme)
@@ -136,55 +113,6 @@ def calibrate_network(
     layers = {str(point.node.name): count_macs(point.node) or 0 for point in placement.weights}
     total = sum(count_macs(node) or 0 for node in model.graph if is_linear_layer(node))
     return Calibrated(model, layers, total, ranges, roundings, counts)
-
-
-def _find_ranges(
-    model: ir.Model,
-    placement: Placement,
-    feeds: Feeds,
-    config: QuantizePart,
-    exclude: Collection[str],
-    scheme: Scheme,
-) -> tuple[dict[str, Range], set[str]]:
-    """The range of each value that is quantized, by name, and which of them are to be centred."""
-    names = [str(value.name) for value in placement.activations if value not in placement.carried]
-    seen = collect_values(model, names, feeds("calibrate ranges"), config)
-    ranges = {name: find_range(each, config, symmetric=scheme.symmetric) for name, each in seen.items()}
-    gates: dict[str, Range] = {}
-    for gate in placement.gates:
-        name = str(gate.inputs[0].name) if gate.inputs[0] is not None else ""
-        gates[name] = range_before_gate(gate, ranges[name])
-    ranges |= gates
-    centrable = find_centrable(placement) if config.equalize and scheme.symmetric else Centrable((), ())
-    errors: dict[str, float] = {}
-    if config.observer == "auto" or centrable.costly:
-        frames = list(feeds("try activations", _FRAMES_TO_TRY))
-        errors = activation_errors(model, ranges, frames, scheme, exclude)
-    centred = {*centrable.free, *worth_a_node(centrable.costly, errors)}
-    ranges |= {name: find_range(seen[name], config, symmetric=False) for name in centred}
-    if config.observer == "auto":
-
-        def others(name: str) -> tuple[Range, ...]:
-            return other_ranges(seen[name], config, symmetric=scheme.symmetric and name not in centred)
-
-        frames = list(feeds("choose ranges", min(_FRAMES_TO_CHOOSE, frames_to_round(model))))
-        free = {name: error for name, error in errors.items() if name not in gates}
-        ranges |= choose_ranges(model, ranges, free, others, frames, scheme, exclude)
-    ranges |= {str(value.name): ranges[str(source.name)] for value, source in placement.carried.items()}
-    return ranges, centred
-
-
-def worth_a_node(costly: Collection[str], errors: Mapping[str, float]) -> tuple[str, ...]:
-    """The activations that disturb the outputs so much that centring them pays for a node."""
-    enough = _WORTH_A_NODE * sum(errors.values())
-    return tuple(name for name in costly if errors[name] > enough)
-
-
-def frames_to_round(model: ir.Model) -> int:
-    """How many frames rounding may have: they stay in memory."""
-    sizes = [value.shape for value in model.graph.inputs if value.name not in model.graph.initializers]
-    numbers = sum(int(np.prod([size for size in shape or () if isinstance(size, int)])) for shape in sizes)
-    return min(_FRAMES_TO_ROUND, max(1, _BYTES_TO_ROUND // (4 * numbers)))
 
 
 def quantize_layers(calibrated: Calibrated, scheme: Scheme, chosen: Collection[str]) -> Quantized:

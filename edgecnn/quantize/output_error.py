@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from edgecnn.backends.ort import OrtSession
@@ -23,18 +25,10 @@ class OutputError:
     def __init__(self, model: ir.Model, frames: Sequence[Arrays]) -> None:
         self._frames = frames
         self._expected = self._run(model)
-        self._powers = {
-            name: sum(float((run[name].astype(np.float64) ** 2).sum()) for run in self._expected)
-            for name in self._expected[0]
-        }
 
     def of(self, changed: ir.Model) -> float:
-        """The power of the error relative to that of the output, the sum over all outputs."""
-        errors = dict.fromkeys(self._powers, 0.0)
-        for found, expected in zip(self._run(changed), self._expected, strict=True):
-            for output, array in found.items():
-                errors[output] += float(((array.astype(np.float64) - expected[output]) ** 2).sum())
-        return sum(error / self._powers[name] if self._powers[name] else 0.0 for name, error in errors.items())
+        """See ``relative_error``."""
+        return relative_error(self._run(changed), self._expected)
 
     def _run(self, model: ir.Model) -> list[Arrays]:
         session = OrtSession(model_bytes(model), optimize=False)
@@ -42,3 +36,18 @@ class OutputError:
             return [session.run(feeds) for feeds in self._frames]
         finally:
             session.close()
+
+
+def relative_error(runs: Iterable[Arrays], expected: Iterable[Arrays]) -> float:
+    """The power of the error relative to that of the output over all frames, the sum over all outputs."""
+    errors: dict[str, float] = {}
+    powers: dict[str, float] = {}
+    for found, wanted in zip(runs, expected, strict=True):
+        for output, array in found.items():
+            errors[output] = errors.get(output, 0.0) + _power(array.astype(np.float64) - wanted[output])
+            powers[output] = powers.get(output, 0.0) + _power(wanted[output].astype(np.float64))
+    return sum(error / powers[output] for output, error in errors.items() if powers[output])
+
+
+def _power(array: npt.NDArray[Any]) -> float:
+    return float((array**2).sum())

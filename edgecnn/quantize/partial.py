@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx_ir as ir
@@ -127,10 +126,3 @@ def read_by(node: ir.Node) -> list[ir.Value]:
     outside = {value for inner in nodes for value in inner.inputs if value is not None and value.graph is node.graph}
     outputs = [value for body in bodies for value in body.outputs if value.graph is node.graph]
     return sorted({*outside, *outputs}, key=lambda value: str(value.name))
-
-
-def bytes_of(value: ir.Value) -> int | None:
-    """What a value takes; None where its shape or type is not known."""
-    if value.shape is None or value.dtype is None or not all(isinstance(size, int) for size in value.shape):
-        return None
-    return int(np.prod(value.shape.numpy()) * value.dtype.itemsize)

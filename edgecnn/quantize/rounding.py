@@ -21,6 +21,17 @@ from edgecnn.quantize.samples import PLACES, SAMPLES, matrix_form, sample_column
 from edgecnn.quantize.schemes import TENSORRT, Scheme
 from edgecnn.quantize.side_by_side import SideBySide
 
+# Frames are kept, or what the network made of them so far: so many, and their inputs take no more than this.
+_MOST_FRAMES = 100
+_MOST_BYTES = 128 << 20
+
+
+def frames_to_round(model: ir.Model) -> int:
+    """How many frames rounding may have: they stay in memory."""
+    sizes = [value.shape for value in model.graph.inputs if value.name not in model.graph.initializers]
+    numbers = sum(int(np.prod([size for size in shape or () if isinstance(size, int)])) for shape in sizes)
+    return min(_MOST_FRAMES, max(1, _MOST_BYTES // (4 * numbers)))
+
 
 def find_roundings(
     model: ir.Model,
@@ -76,14 +87,14 @@ def find_roundings(
         grids = [activation_grid(ranges[layer.input], scheme) for layer in wave]
         for frame, arrays in enumerate(pair.observe({layer.input for layer in wave}, later)):
             for layer, grid, seen in zip(wave, grids, moments, strict=True):
-                # The same places in both networks.
-                exact, now = (
+                # The same places in both networks, or in the one.
+                columns = [
                     sample_columns(each[layer.input], layer.node, layer.weights, np.random.default_rng(frame), places)
-                    for each in (arrays[0], arrays[-1])
-                )
+                    for each in arrays
+                ]
                 # What the range clips is given up: it was chosen so that what stands behind does not need it.
-                exact = np.clip(exact, grid.lowest * grid.scale, grid.highest * grid.scale)
-                seen.add(exact, fake_quantize(now, grid))
+                exact = np.clip(columns[0], grid.lowest * grid.scale, grid.highest * grid.scale)
+                seen.add(exact, fake_quantize(columns[-1], grid))
         for layer, seen in zip(wave, moments, strict=True):
             found[layer.output] = round_layer(layer.weights, seen, learned=layer.learned)
             if layer.node in twins:

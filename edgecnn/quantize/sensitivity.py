@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
-
+from edgecnn.core.tensors import Arrays
 from edgecnn.quantize.network import Calibrated, placement_of, quantize_layers
 from edgecnn.quantize.output_error import OutputError
 from edgecnn.quantize.rounding import find_roundings
 from edgecnn.quantize.schemes import Scheme
 
-Feeds = Sequence[dict[str, npt.NDArray[np.float32]]]
-
 
 def measure_sensitivities(
-    calibrated: Calibrated, scheme: Scheme, frames: Feeds, advance: Callable[[], None] = lambda: None
+    calibrated: Calibrated, scheme: Scheme, frames: Sequence[Arrays], advance: Callable[[], None] = lambda: None
 ) -> dict[str, float]:
     """Quantize one layer at a time, everything else in FP32, and measure the error at the outputs.
 

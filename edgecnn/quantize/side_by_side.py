@@ -8,7 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import onnx_ir as ir
 
 from edgecnn.core.tensors import Arrays
-from edgecnn.quantize.partial import PartialNetwork, bytes_of, run_part
+from edgecnn.graph.model import bytes_of
+from edgecnn.quantize.partial import PartialNetwork, run_part
 
 # What is kept of all frames between two parts, of all networks together.
 _MOST_BYTES = 192 << 20

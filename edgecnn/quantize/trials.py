@@ -11,8 +11,10 @@ import onnx_ir as ir
 
 from edgecnn.backends.ort import OrtSession
 from edgecnn.core.tensors import Arrays
+from edgecnn.graph.model import bytes_of
 from edgecnn.quantize.insert import activation_grid, fake_quantize
-from edgecnn.quantize.partial import PartialNetwork, bytes_of
+from edgecnn.quantize.output_error import relative_error
+from edgecnn.quantize.partial import PartialNetwork
 from edgecnn.quantize.place import place
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.schemes import Scheme
@@ -30,7 +32,8 @@ def trials(
     """For each activation, in the graph's order, what measures the error that a range of it makes.
 
     The error is that of the outputs, relative to their power, the sum over all outputs. Everything else is in FP32, and
-    only what stands behind the activation runs. Of the frames there are as many as memory holds.
+    only what stands behind the activation runs. Of the frames, as many as memory holds are
+    taken from everywhere among them.
 
     Args:
         model: FP32; left as it is.
@@ -52,9 +55,9 @@ def trials(
     cuts = {name: network.cut_behind(marks[: index + 1], outputs) for index, name in enumerate(order)}
     of_outputs = sum(bytes_of(value) or 0 for value in marked.graph.outputs)
     largest = max((of_outputs + sum(bytes_of(value) or 0 for value in cut) for cut in cuts.values()), default=0)
-    del network.kept[max(1, _MOST_BYTES // max(1, largest)) :]
+    count = min(len(frames), max(1, _MOST_BYTES // max(1, largest)))
+    network.kept = [network.kept[index * len(frames) // count] for index in range(count)]
     expected = network.run(outputs)
-    powers = {name: sum(_power(frame[name]) for frame in expected) for name in outputs}
     for name, cut in cuts.items():
         if all(value.name != name + _MARK for value in cut):
             continue  # no output hangs on it
@@ -63,13 +66,12 @@ def trials(
         assert session is not None
 
         def trial(seen: Range, name: str = name, session: OrtSession = session) -> float:
-            errors = dict.fromkeys(outputs, 0.0)
-            for kept, wanted in zip(network.kept, expected, strict=True):
+            def run(kept: Arrays) -> Arrays:
                 feeds = {spec.name: kept[spec.name] for spec in session.inputs}
                 feeds[name + _MARK] = _quantized(feeds[name + _MARK], seen, scheme)
-                for output, array in session.run(feeds).items():
-                    errors[output] += _power(array.astype(np.float64) - wanted[output])
-            return sum(error / powers[output] for output, error in errors.items() if powers[output])
+                return session.run(feeds)
+
+            return relative_error(map(run, network.kept), expected)
 
         yield name, trial
         session.close()
@@ -107,7 +109,3 @@ def _quantized(array: npt.NDArray[Any], seen: Range, scheme: Scheme) -> npt.NDAr
         return fake_quantize(array, activation_grid(seen, scheme))
     middle, half = np.float32((seen.low + seen.high) / 2), (seen.high - seen.low) / 2
     return fake_quantize(array - middle, activation_grid(Range(-half, half), scheme)) + middle
-
-
-def _power(array: npt.NDArray[Any]) -> float:
-    return float((array.astype(np.float64) ** 2).sum())

@@ -73,7 +73,7 @@ def fill(module: nn.Module, state: Mapping[str, torch.Tensor], named: str, netwo
     """
     own = module.state_dict()
     found = {name: value for name, value in own.items() if name.endswith(_COUNTER)}
-    found |= _without_prefixes(state, own)
+    found |= under_own_names(state, own)
     missing = [
         f"{name}: {tuple(found[name].shape)}, wanted {tuple(value.shape)}" if name in found else f"{name}: missing"
         for name, value in own.items()
@@ -90,8 +90,8 @@ def fill(module: nn.Module, state: Mapping[str, torch.Tensor], named: str, netwo
     module.load_state_dict(own)  # with the versions that it carries of its own, which torchvision's MNASNet asks for
 
 
-def _without_prefixes(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> State:
-    """The state under the network's names: a prefix that the network itself has stays."""
+def under_own_names(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> State:
+    """The state under the network's names, without what wrappers added; a prefix that the network itself has stays."""
     found = {name: value for name, value in state.items() if name in own}
     for name, value in state.items():
         bare = name

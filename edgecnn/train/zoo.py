@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,43 +14,12 @@ from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.recipe import ModelPart, is_callable
 from edgecnn.errors import EnvironmentMissing, InputError, missing_extra
 from edgecnn.train.callables import build_from_callable, called
-from edgecnn.train.weights import State, fill, read_state_dict
+from edgecnn.train.layers import outer_layers, set_layers
+from edgecnn.train.networks import NETWORKS
+from edgecnn.train.weights import State, fill, read_state_dict, under_own_names
 
 RANDOM = "random"
 DEFAULT = "default"
-
-
-def lenet5(num_classes: int = 10, *, batch_norm: bool = False) -> nn.Module:
-    """LeNet-5 for grey pictures of 32 x 32: 61,706 parameters with 10 classes, 61,750 with BatchNorm.
-
-    After LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998, in its usual modern form: all
-    maps of C3 see all of S2, ReLU for tanh, maximum for average pooling, a linear layer for the radial basis functions.
-
-    Args:
-        num_classes: Outputs.
-        batch_norm: BatchNorm between each convolution and its ReLU.
-    """
-
-    def convolution(inputs: int, outputs: int, name: str) -> list[tuple[str, nn.Module]]:
-        layers: list[tuple[str, nn.Module]] = [(f"conv{name}", nn.Conv2d(inputs, outputs, kernel_size=5))]
-        if batch_norm:
-            layers.append((f"bn{name}", nn.BatchNorm2d(outputs)))
-        return [*layers, (f"relu{name}", nn.ReLU()), (f"pool{name}", nn.MaxPool2d(2))]
-
-    return nn.Sequential(
-        OrderedDict[str, nn.Module](
-            [
-                *convolution(1, 6, "1"),
-                *convolution(6, 16, "2"),
-                ("flatten", nn.Flatten()),
-                ("fc1", nn.Linear(16 * 5 * 5, 120)),
-                ("relu3", nn.ReLU()),
-                ("fc2", nn.Linear(120, 84)),
-                ("relu4", nn.ReLU()),
-                ("fc3", nn.Linear(84, num_classes)),
-            ]
-        )
-    )
 
 
 def build_module(model: ModelPart) -> nn.Module:
@@ -62,10 +31,19 @@ def build_module(model: ModelPart) -> nn.Module:
     """
     source, arguments = model.source, dict(model.arguments)
     kind, _, name = source.partition(":")
-    if source == "zoo:lenet5":
-        return called(source, lenet5, {"num_classes": model.num_classes, "batch_norm": model.batch_norm} | arguments)
     if kind == "zoo":
-        raise InputError(f"model {source}: not known", "zoo:lenet5 is the only one")
+        build, _ = _of_the_zoo(source)
+        options = {name: getattr(model, name) for name in ("pooling", "global_pooling", "dropout")}
+        stated = {name: value for name, value in options.items() if value is not None}
+        given = {"num_classes": model.num_classes, "batch_norm": model.batch_norm, **stated}
+        return called(source, build, given | arguments)
+    module = _of_others(model, kind, name, arguments)
+    set_layers(module, model)
+    return module
+
+
+def _of_others(model: ModelPart, kind: str, name: str, arguments: dict[str, Any]) -> nn.Module:
+    source = model.source
     if kind == "torchvision":
         if name not in torchvision.models.list_models(module=torchvision.models):
             raise _no_classifier(source, torchvision, "names are as in torchvision.models, such as mobilenet_v2")
@@ -75,6 +53,23 @@ def build_module(model: ModelPart) -> nn.Module:
         timm = _timm_with(name)
         return called(source, timm.create_model, {"model_name": name, "num_classes": model.num_classes} | arguments)
     return build_from_callable(source, arguments)
+
+
+def plain_network(source: str) -> tuple[nn.Module, tuple[int, ...]]:
+    """One of the zoo's networks as its paper has it, and the shape of the input that it is meant for.
+
+    Raises:
+        InputError: There is none of that name.
+    """
+    build, shape = _of_the_zoo(source)
+    return build(), shape
+
+
+def _of_the_zoo(source: str) -> tuple[Callable[..., nn.Module], tuple[int, ...]]:
+    name = source.removeprefix("zoo:")
+    if name not in NETWORKS:
+        raise InputError(f"model {source}: not known", f"there are {', '.join(f'zoo:{known}' for known in NETWORKS)}")
+    return NETWORKS[name]
 
 
 def load_weights(module: nn.Module, model: ModelPart) -> None:
@@ -89,6 +84,31 @@ def load_weights(module: nn.Module, model: ModelPart) -> None:
     default = model.weights in (None, DEFAULT)
     state = _default_state(model) if default else read_state_dict(Path(str(model.weights)))
     fill(module, state, model.weights or DEFAULT, model.source)
+
+
+def begin_with(module: nn.Module, model: ModelPart, pretrained: str) -> None:
+    """Fill a network with the weights of one that has learnt before.
+
+    A last layer for another number of classes, and those of auxiliary classifiers, stay as they are.
+
+    Args:
+        module: The network, with its own classes.
+        model: What the recipe says about it.
+        pretrained: ``default`` or a file.
+
+    Raises:
+        InputError: The file is missing, unsafe, or holds weights of another network.
+        EnvironmentMissing: Default weights must be downloaded and there is no network.
+    """
+    if pretrained == DEFAULT and is_callable(model.source):
+        return  # it has them already
+    own = module.state_dict()
+    found = under_own_names(_default_state(model) if pretrained == DEFAULT else read_state_dict(Path(pretrained)), own)
+    for layer in outer_layers(module, model.source):
+        for name in (f"{layer}.weight", f"{layer}.bias"):
+            if name in own and name in found and own[name].shape[1:] == found[name].shape[1:]:
+                found[name] = found[name] if own[name].shape == found[name].shape else own[name]
+    fill(module, found, pretrained, model.source)
 
 
 def _default_state(model: ModelPart) -> State:
@@ -205,14 +225,3 @@ def torchvision_preprocess(name: str, weights: str) -> Preprocess:
         mean=tuple(transform.mean),
         std=tuple(transform.std),
     )
-
-
-def imagenet_labels() -> tuple[str, ...]:
-    """Names of the 1,000 classes of ImageNet, in torchvision's wording."""
-    return tuple(torchvision.models.ResNet18_Weights.DEFAULT.meta["categories"])
-
-
-def coco_labels() -> tuple[str, ...]:
-    """Names of the 80 classes of COCO's detection task, in their usual order: torchvision's 91 without those unused."""
-    names = torchvision.models.detection.SSDLite320_MobileNet_V3_Large_Weights.DEFAULT.meta["categories"]
-    return tuple(name for name in names if name not in ("__background__", "N/A"))

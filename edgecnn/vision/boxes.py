@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +17,18 @@ def xyxy_from_cxcywh(boxes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Corners (..., 4) from centres and sizes (..., 4)."""
     centre, half = boxes[..., :2], boxes[..., 2:] / 2
     return np.concatenate([centre - half, centre + half], axis=-1)
+
+
+def row_maxima(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The largest value of each row of (N, C), as (N,); NaN where there is one in the row.
+
+    OpenCV is ten times as fast as numpy where the values of a row lie side by side, but does not see NaN.
+    """
+    if values.dtype == np.float32 and values.size and values.strides[1] <= values.strides[0]:
+        best = cv2.reduce(np.ascontiguousarray(values), 1, cv2.REDUCE_MAX)[:, 0]
+        if np.isfinite(values.sum()):
+            return best
+    return values.max(axis=1)
 
 
 def clip_boxes(boxes_xyxy: Boxes, frame_hw: tuple[int, int]) -> Boxes:
@@ -73,7 +86,8 @@ def non_maximum_suppression(
     kept = order[:0]
     for start in range(0, len(order), _BLOCK):
         block = order[start : start + _BLOCK]
-        block = block[~_overlap(boxes_xyxy, classes, kept, block, iou_threshold).any(axis=0)]
+        if len(kept):
+            block = block[~_overlap(boxes_xyxy, classes, kept, block, iou_threshold).any(axis=0)]
         drops = np.triu(_overlap(boxes_xyxy, classes, block, block, iou_threshold), k=1)
         alive = np.ones(len(block), dtype=bool)
         for index in np.flatnonzero(drops.any(axis=1)):

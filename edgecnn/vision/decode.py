@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.core.classifier import Classifier
-from edgecnn.core.frame import Classification
+from edgecnn.core.frame import UNKNOWN, Classification
 from edgecnn.errors import GateMissed
 
 
@@ -19,13 +19,12 @@ def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return exponents / exponents.sum(axis=-1, keepdims=True)
 
 
-def decode_classification(output: npt.NDArray[Any], classifier: Classifier, top: int = 5) -> Classification:
-    """The ``top`` most probable classes of one picture.
+def decode_classification(output: npt.NDArray[Any], classifier: Classifier) -> Classification:
+    """The most probable classes of one picture, as many as ``classifier.shown`` says.
 
     Args:
         output: The network's, (1, classes) or (classes,).
         classifier: What it means.
-        top: How many.
 
     Raises:
         GateMissed: The output holds NaN or plus infinity.
@@ -33,10 +32,24 @@ def decode_classification(output: npt.NDArray[Any], classifier: Classifier, top:
     scores = output.reshape(-1)
     if not np.isfinite(scores.max()):  # minus infinity is how some networks rule a class out
         raise GateMissed("the network's output is not a number", "its values overflow: convert with --precision fp32")
-    probabilities = softmax(scores) if classifier.scores == "logits" else scores
-    order = np.argsort(-probabilities, kind="stable")[: min(top, probabilities.size)]
+    return named_classes(softmax(scores) if classifier.scores == "logits" else scores, classifier)
+
+
+def named_classes(probabilities: npt.NDArray[Any], classifier: Classifier) -> Classification:
+    """The most probable classes, before them ``UNKNOWN`` where the best is less probable than the user wants.
+
+    Args:
+        probabilities: (classes,).
+        classifier: Whose they are.
+    """
+    shown = classifier.shown
+    order = np.argsort(-probabilities, kind="stable")[: min(shown.top, probabilities.size)]
+    classes = tuple(int(index) for index in order)
+    best = float(probabilities[order[0]])
+    unknown = shown.unknown_below is not None and best < shown.unknown_below
     return Classification(
-        classes=tuple(int(index) for index in order),
-        probabilities=tuple(float(probabilities[index]) for index in order),
-        labels=tuple(classifier.labels[index] for index in order),
+        classes=(UNKNOWN, *classes) if unknown else classes,
+        probabilities=(*((1 - best,) if unknown else ()), *(float(probabilities[index]) for index in order)),
+        labels=(*(("unknown",) if unknown else ()), *(classifier.labels[index] for index in order)),
+        distribution=probabilities,
     )

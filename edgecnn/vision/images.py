@@ -6,9 +6,11 @@ import csv
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edgecnn.core.files import hash_file
 from edgecnn.core.frame import Image
@@ -166,6 +168,25 @@ def _open_csv(path: Path) -> ImageSet:
         return ImageSet(str(path), paths, tuple(int(text) for text in texts), ())
     classes = tuple(sorted(set(texts)))
     return ImageSet(str(path), paths, tuple(classes.index(text) for text in texts), classes)
+
+
+def bgr_from_picture(picture: npt.NDArray[Any]) -> Image:
+    """Whatever a camera delivers as the one kind of picture that all else takes.
+
+    Args:
+        picture: (height, width) or (height, width, 1) for grey, 3 channels for BGR, 4 for BGR and another that is
+            left out; uint8, or uint16 whose upper 8 bits are taken.
+
+    Returns:
+        uint8 BGR (height, width, 3); the picture itself where it is that already.
+    """
+    if picture.dtype == np.uint16:
+        picture = (picture >> 8).astype(np.uint8)
+    channels = picture.shape[2] if picture.ndim == 3 else 1
+    if channels == 3:
+        return picture
+    code = cv2.COLOR_BGRA2BGR if channels == 4 else cv2.COLOR_GRAY2BGR
+    return cv2.cvtColor(picture, code).astype(np.uint8, copy=False)
 
 
 def read_image(path: Path) -> Image:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgecnn.backends.compiler_module import rtx_is_installed
 from edgecnn.backends.fake import FakeSession
-from edgecnn.backends.session import Session, open_session, tensorrt_is_usable
+from edgecnn.backends.session import Session, has_gpu, open_session, tensorrt_is_usable
 from edgecnn.core.tensors import TensorSpec
 from edgecnn.errors import InputError
 
@@ -30,6 +31,16 @@ Open = Callable[[], Session]
             marks=[
                 pytest.mark.gpu,
                 pytest.mark.skipif(not tensorrt_is_usable(), reason="no NVIDIA GPU, or no tensorrt package"),
+            ],
+        ),
+        pytest.param(
+            "tensorrt-rtx",
+            marks=[
+                pytest.mark.gpu,
+                pytest.mark.skipif(
+                    not (has_gpu() and rtx_is_installed()),
+                    reason="no NVIDIA GPU, or no TensorRT-RTX: edgecnn[preflight]",
+                ),
             ],
         ),
     ]

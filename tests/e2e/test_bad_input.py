@@ -250,3 +250,12 @@ def test_a_training_that_diverges(edgecnn: Run, recipe: Path, tmp_path: Path) ->
     recipe.write_text(recipe.read_text().replace("learning_rate: 0.003", "learning_rate: 1e30"))
     assert_explained(edgecnn("train", recipe, "--out", tmp_path / "x.pt"), 1, "loss is not a number")
     assert not (tmp_path / "x.pt").exists()
+
+
+def test_what_a_library_warns_of_on_the_way_is_not_shown(edgecnn: Run, tmp_path: Path) -> None:
+    """ShuffleNet's splits are exported as sequences, at which a shape inference in between fails, with a traceback."""
+    pytest.importorskip("torchvision", reason="torchvision is not installed: pip install 'edgecnn[train]'")
+    source = "torchvision:shufflenet_v2_x0_5@random"
+    done = edgecnn("convert", source, "--precision", "fp32", "--out", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert "Traceback" not in done.err

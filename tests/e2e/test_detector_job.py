@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,13 @@ import yaml
 
 from edgecnn.backends.ort import OrtSession
 from edgecnn.core.detector import Detector
+from edgecnn.core.frame import Detections, Frame
+from edgecnn.core.progress import Silent
 from edgecnn.deploy.bundle import load_bundle
+from edgecnn.evaluate.detection import EVALUATION_THRESHOLD, average_precisions, predict_detections
+from edgecnn.runtime.pipeline import run_pipeline
+from edgecnn.runtime.sources.base import open_source
+from edgecnn.vision.annotations import open_detection_set
 from edgecnn.vision.decode_detections import decode_detections
 from edgecnn.vision.preprocess import preprocess
 
@@ -86,6 +94,29 @@ def test_golden_outputs_are_boxes_and_scores(conversion: tuple[Path, Any]) -> No
         assert np.abs(ours.scores - golden.scores).max(initial=0) < 0.02
 
 
+def test_tiles_find_small_objects(edgecnn: Run, conversion: tuple[Path, Any]) -> None:
+    once, tiled = (
+        edgecnn("evaluate", conversion[0], "--data", COCO, *options, "--json").json
+        for options in ((), ("--tiles", "2x2:0.25"))
+    )
+    assert tiled["map_small"] > once["map_small"] + 0.03
+    assert tiled["map"] > once["map"] + 0.01
+
+
+def test_people_in_a_street_keep_their_numbers(edgecnn: Run, conversion: tuple[Path, Any], tmp_path: Path) -> None:
+    events = tmp_path / "e.jsonl"
+    done = edgecnn("run", conversion[0], "--source", VIDEO, "--max-frames", 100, "--events", events, "--track")
+    assert done.code == 0, done.err
+    seen: dict[int, int] = {}
+    for line in events.read_text(encoding="utf-8").splitlines():
+        for found in json.loads(line)["objects"]:
+            if found["label"] == "person":
+                seen[found["track"]] = seen.get(found["track"], 0) + 1
+    # 6 to 9 people are in a frame, and some come and go in these ten seconds.
+    assert sum(count >= 20 for count in seen.values()) >= 6
+    assert len(seen) < 30
+
+
 def test_it_runs_on_a_real_video(edgecnn: Run, conversion: tuple[Path, Any], tmp_path: Path) -> None:
     events, video = tmp_path / "e.jsonl", tmp_path / "v.mp4"
     done = edgecnn(
@@ -132,6 +163,62 @@ def test_evaluate_gives_what_the_conversion_gave(edgecnn: Run, conversion: tuple
     assert (done.json["box_agreement"], done.json["box_support"], done.json["images"]) == (1.0, 1.0, 128)
     text = edgecnn("evaluate", bundle, "--data", COCO / "annotations" / "instances_train2017.json").out
     assert f"mAP {done.json['map']:.2%} (small {done.json['map_small']:.2%}, " in text
+
+
+def test_run_finds_what_evaluate_does(edgecnn: Run, conversion: tuple[Path, Any], tmp_path: Path) -> None:
+    """All 128 pictures: the boxes of each, and mAP by the reference evaluation."""
+    pycocotools = pytest.importorskip(
+        "pycocotools.coco", reason="pycocotools is not installed: pip install pycocotools"
+    )
+    from pycocotools.cocoeval import COCOeval
+
+    bundle = load_bundle(conversion[0])
+    usage = bundle.manifest.usage
+    assert isinstance(usage, Detector)
+    truth = open_detection_set(str(COCO)).labelled_for(usage.labels)
+    session = OrtSession(bundle.model)
+    expected = predict_detections(
+        lambda feed: session.run({session.inputs[0].name: feed}), truth, usage, Silent(), "boxes"
+    )
+    by_name = dict(zip((path.name for path in truth.paths), expected, strict=True))
+    in_order = [by_name[name] for name in sorted(by_name)]
+
+    class Kept(list[Detections]):
+        def put(self, frame: Frame, result: Any, age_ns: int) -> None:
+            self.append(result)
+
+    kept = Kept()
+    doubtful = replace(usage, score_threshold=EVALUATION_THRESHOLD)
+    pictures = str(truth.paths[0].parent)
+    run_pipeline([open_source(pictures)], session, doubtful, [kept], threading.Event())
+    assert len(kept) == 128
+    for ours, evaluated in zip(kept, in_order, strict=True):
+        np.testing.assert_array_equal(ours.boxes_xyxy, evaluated.boxes_xyxy)
+        np.testing.assert_array_equal(ours.scores, evaluated.scores)
+        np.testing.assert_array_equal(ours.classes, evaluated.classes)
+
+    events = tmp_path / "e.jsonl"
+    assert edgecnn("run", conversion[0], "--source", pictures, "--events", events).code == 0
+    for line, evaluated in zip(events.read_text(encoding="utf-8").splitlines(), in_order, strict=True):
+        boxes = np.asarray([found["box_xyxy"] for found in json.loads(line)["objects"]]).reshape(-1, 4)
+        sure = evaluated.boxes_xyxy[evaluated.scores >= usage.score_threshold]
+        np.testing.assert_allclose(boxes, sure, atol=0.1)  # one decimal is written
+
+    figures = average_precisions(expected, truth)
+    coco = pycocotools.COCO(str(next(COCO.glob("annotations/*.json"))))
+    numbers = {category["name"]: category["id"] for category in coco.dataset["categories"]}
+    ids = {image["file_name"]: image["id"] for image in coco.dataset["images"]}
+    rows = [
+        [ids[name], left, top, right - left, bottom - top, score, numbers[label]]
+        for name, found in zip(sorted(by_name), kept, strict=True)
+        for (left, top, right, bottom), score, label in zip(found.boxes_xyxy, found.scores, found.labels, strict=True)
+    ]
+    judge = COCOeval(coco, coco.loadRes(np.asarray(rows)), "bbox")
+    judge.evaluate()
+    judge.accumulate()
+    judge.summarize()
+    assert figures["map"] == pytest.approx(judge.stats[0], abs=1e-4)
+    assert figures["map50"] == pytest.approx(judge.stats[1], abs=1e-4)
 
 
 def test_profile_times_the_boxes_too(edgecnn: Run, conversion: tuple[Path, Any], tmp_path: Path) -> None:

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgecnn.core.detector import Detector, detect_layout
+from edgecnn.build.labels import known_labels
+from edgecnn.core.detector import Detector
+from edgecnn.core.layouts import detect_layout
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Silent
 from edgecnn.core.tensors import TensorSpec
 from edgecnn.evaluate.detection import average_precisions, box_agreement, predict_detections
 from edgecnn.vision.annotations import open_detection_set
-from edgecnn.vision.decode_detections import settle_layout
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import read_image
 from edgecnn.vision.preprocess import preprocess
+from edgecnn.vision.settle_layout import settle_layout
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 DETECTORS = DATA / "detectors"
@@ -43,8 +45,7 @@ Network = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 @pytest.fixture(scope="module")
 def coco() -> DetectionSet:
-    zoo = pytest.importorskip("edgecnn.train.zoo", reason="torchvision is not installed: pip install 'edgecnn[train]'")
-    return open_detection_set(str(DATA / "detection" / "coco128")).labelled_for(zoo.coco_labels())
+    return open_detection_set(str(DATA / "detection" / "coco128")).labelled_for(known_labels("coco-80"))
 
 
 def open_detector(

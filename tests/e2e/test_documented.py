@@ -31,14 +31,28 @@ def commands_in_readme() -> list[str]:
 
 @pytest.fixture(scope="module")
 def workplace(
-    digits: Path, fp32: Path, held_out: Path, training: Path, tmp_path_factory: pytest.TempPathFactory
+    edgecnn: Run, digits: Path, fp32: Path, held_out: Path, training: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A folder with what the examples name: photos, others with labels, a model, a bundle."""
+    """A folder with what the examples name: photos, others with labels, a model, bundles of two tasks, faces."""
     folder = tmp_path_factory.mktemp("workplace")
     shutil.copytree(training, folder / "photos")
     shutil.copytree(held_out, folder / "labelled")
     shutil.copytree(digits, folder / "build" / "digits")
+    assert (
+        edgecnn("profile", digits, "--out", folder / "build" / "profile", "--seconds", 0.1, "--processes", 2).code == 0
+    )
     shutil.copy(fp32 / "model.onnx", folder / "model.onnx")
+    shutil.copytree(held_out, folder / "staff")
+    faces = {
+        "name": "faces",
+        "task": "embedding",
+        "model": {"source": "model.onnx"},
+        "preprocess": json.loads((fp32 / "manifest.json").read_text(encoding="utf-8"))["preprocess"],
+        "quantize": {"precision": "fp32"},
+        "target": {"device": "onnxruntime-x86"},
+    }
+    (folder / "faces.yaml").write_text(yaml.safe_dump(faces), encoding="utf-8")
+    assert edgecnn("convert", "faces.yaml", "--out", "build/faces", cwd=folder).code == 0
     return folder
 
 
@@ -74,9 +88,11 @@ def test_json_is_one_document_on_standard_output(edgecnn: Run, digits: Path, hel
         ("devices", "orin-nano-8gb"),
         ("recipes",),
         ("summary", digits),
+        ("estimate", digits),
         ("evaluate", digits, "--data", held_out),
         ("run", digits, "--source", held_out / "3"),
-        ("profile", digits, "--out", tmp_path, "--seconds", 0.1),
+        ("profile", digits, "--out", tmp_path, "--seconds", 0.1, "--processes", 1),
+        ("compare", tmp_path, tmp_path, "--out", tmp_path),
     )
     for call in calls:
         done = edgecnn(*call, "--json")
@@ -105,8 +121,15 @@ def test_shipped_files_fit_their_schema(kind: str) -> None:
 
 
 def test_the_bundle_and_the_profile_fit_their_schemas(edgecnn: Run, digits: Path, tmp_path: Path) -> None:
-    assert edgecnn("profile", digits, "--out", tmp_path, "--seconds", 0.1).code == 0
-    for document, schema in ((digits / "manifest.json", "bundle"), (tmp_path / "profile.json", "profile")):
+    assert edgecnn("profile", digits, "--out", tmp_path, "--seconds", 0.1, "--processes", 1).code == 0
+    assert edgecnn("compare", tmp_path, "--out", tmp_path).code == 0
+    documents = {
+        digits / "manifest.json": "bundle",
+        digits / "costs.json": "costs",
+        tmp_path / "profile.json": "profile",
+        tmp_path / "compare.json": "compare",
+    }
+    for document, schema in documents.items():
         rules = json.loads((ROOT / "docs" / "schemas" / f"{schema}.schema.json").read_text(encoding="utf-8"))
         jsonschema.validate(json.loads(document.read_text(encoding="utf-8")), rules)
 

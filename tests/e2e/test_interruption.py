@@ -66,7 +66,7 @@ def test_a_killed_conversion_goes_on_from_the_last_stage(tmp_path: Path) -> None
     running.wait()
     assert not out.exists()
     again = start(cache, "convert", "digits-lenet5", "--out", out)
-    assert b"train on" not in again.communicate()[1]
+    assert b"train:" not in again.communicate()[1]
     assert again.returncode == 0
     assert load_bundle(out).manifest.precision == "int8"
 
@@ -88,7 +88,7 @@ def test_ctrl_c_in_a_conversion_is_one_line(cache: Path, tmp_path: Path) -> None
     running = start(tmp_path / "cache", "convert", "digits-lenet5", "--out", tmp_path / "out")
     assert running.stderr is not None
     for line in running.stderr:
-        if line.startswith(b"train on"):
+        if line.startswith(b"train:"):
             break
     running.send_signal(signal.SIGINT)
     rest = running.communicate()[1].decode()

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgecnn.backends.preflight import preflight_is_installed, run_preflight
+from edgecnn.backends.compiler_module import rtx_is_installed
+from edgecnn.backends.preflight import run_preflight
 
 RtxLayers = Callable[[Any], dict[str, tuple[str, str]] | None]
 
 pytestmark = pytest.mark.skipif(
-    not preflight_is_installed(), reason="TensorRT-RTX is not installed: pip install 'edgecnn[preflight]'"
+    not rtx_is_installed(), reason="TensorRT-RTX is not installed: pip install 'edgecnn[preflight]'"
 )
 
 

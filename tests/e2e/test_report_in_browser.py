@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 
 from edgecnn.core.artifact import DetectionAccuracy
-from edgecnn.profiling.records import LayerTime
+from edgecnn.core.layer_costs import LayerCost
+from edgecnn.profiling.compare import compare_profiles
+from edgecnn.profiling.records import LayerTime, Roofs
+from edgecnn.profiling.report.compare_page import render_comparison
 from edgecnn.profiling.report.convert_page import ConversionPage, StageRow, render_conversion
 from edgecnn.profiling.report.profile_page import render_profile
+from edgecnn.profiling.telemetry.records import Series, TelemetryLog
 
 FRAMES = 20_000
 MODE_MS = 5.0
@@ -132,7 +136,7 @@ def test_charts_and_tiles_show_the_samples(opened, total_ms):
 def test_a_pointer_reads_the_charts(opened):
     from selenium.webdriver import ActionChains
 
-    expected = {"histogram": r"ms: [\d,]+ frames", "ecdf": r"% within", "timeline": r"^frames .* median"}
+    expected = {"histogram": r"ms: [\d,]+ samples", "ecdf": r"% within", "timeline": r"samples: median .* p99"}
     for name, pattern in expected.items():
         chart = opened.find_element("id", name)
         opened.execute_script("arguments[0].scrollIntoView({ block: 'center' })", chart)
@@ -170,6 +174,97 @@ def test_paper_gets_light_charts(opened):
     assert opened.execute_script("return document.getElementById('timeline').chart.width") == 680
     opened.execute_script("dispatchEvent(new Event('afterprint'))")
     assert opened.execute_script("return getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+
+
+def _full(profile_of: Any, total_ms: np.ndarray) -> Any:
+    """A profile with sensors, layers that have costs, and roofs."""
+    seconds = np.arange(0, 100, 0.1)
+    times = tuple(int(1e9 + 1e9 * second) for second in seconds)
+    celsius = tuple(None if 30 < second < 40 else 40 + second / 5 for second in seconds)
+    series = (
+        Series(name="gpu", unit="°C", times_ns=times, values=celsius),
+        Series(name="tj", unit="°C", times_ns=times, values=tuple(45.0 for _ in times)),
+        Series(name="vdd_in", unit="mW", times_ns=times, values=tuple(7000.0 for _ in times)),
+    )
+    names = [f"/layer{index}/Conv" for index in range(4)]
+    layers = tuple(
+        LayerTime(name=name, op_type="Conv", calls=9, mean_ns=1e5 * (index + 1), part=(index + 1) / 10, layers=(name,))
+        for index, name in enumerate(names)
+    )
+    costs = tuple(
+        LayerCost(name=name, op_type="Conv", macs=10 ** (8 - index), moved_bytes=10**6)
+        for index, name in enumerate(names)
+    )
+    return profile_of(
+        (total_ms * 1e6).astype(int).tolist(),
+        telemetry=TelemetryLog(series=series, missing=("no DLA here",)),
+        layers=layers,
+        costs=costs,
+        roofs=Roofs(title="a board", operations_per_s=4e12, bytes_per_s=1e11),
+    )
+
+
+def test_sensors_are_drawn_over_the_same_seconds_as_latencies(browser, profile_of, total_ms, tmp_path):
+    _open(browser, tmp_path, render_profile(_full(profile_of, total_ms)))
+    lefts = browser.execute_script(
+        "return ['timeline', 'sensor-0', 'sensor-1'].map((id) => document.getElementById(id).chart.bbox.left)"
+    )
+    assert len(set(lefts)) == 1
+    columns = np.array(browser.execute_script(COLUMNS, "sensor-0", "--accent"))
+    drawn = columns[columns[:, 2] > 0]
+    assert np.abs(drawn[:, 1] - (40 + drawn[:, 0] / 5)).max() < 1.5
+    # A gap is a gap: nothing is drawn across it.
+    assert not ((drawn[:, 0] > 31) & (drawn[:, 0] < 39)).any()
+    legend = browser.find_element("css selector", "figure:has(#sensor-0) h3").text
+    assert legend.split() == ["gpu", "tj"]
+    assert "no DLA here" in browser.page_source
+    _assert_no_complaints(browser)
+
+
+def test_the_roofline_has_a_disc_for_each_layer_under_the_roofs(browser, profile_of, total_ms, tmp_path):
+    _open(browser, tmp_path, render_profile(_full(profile_of, total_ms)))
+    points = browser.execute_script("return document.getElementById('roofline').chart.data.map((row) => [...row])")
+    # 2 operations a multiply-accumulate: 200 a byte, in 0.1 ms, is 2000 billion a second.
+    assert points[0][-1] == pytest.approx(200)
+    assert points[1][-1] == pytest.approx(2000)
+    assert all(rate <= min(4000, 100 * intensity) for intensity, rate in zip(*points, strict=True))
+    pixels = np.array(browser.execute_script(COLUMNS, "roofline", "--accent"))
+    assert (pixels[:, 2] > 0).sum() > 20
+    _assert_no_complaints(browser)
+
+
+def test_a_click_sorts_the_layers(browser, profile_of, total_ms, tmp_path):
+    _open(browser, tmp_path, render_profile(_full(profile_of, total_ms)))
+    table = browser.find_element("css selector", "table.sortable")
+    heads = {head.text.split()[0]: head for head in table.find_elements("css selector", "thead button")}
+
+    def layers() -> list[str]:
+        return [row.text for row in table.find_elements("css selector", "tbody th")]
+
+    slowest_first = [f"/layer{index}/Conv" for index in (3, 2, 1, 0)]
+    assert layers() == slowest_first
+    for head, order in (("MACs", slowest_first[::-1]), ("MACs", slowest_first), ("Layer", slowest_first[::-1])):
+        browser.execute_script("arguments[0].click()", heads[head])
+        assert layers() == order
+    browser.execute_script("arguments[0].click()", heads["Mean"])
+    assert layers() == slowest_first
+    assert heads["Mean"].find_element("xpath", "..").get_attribute("aria-sort") == "descending"
+    _assert_no_complaints(browser)
+
+
+def test_a_comparison_draws_intervals_where_they_are(browser, profile_of, tmp_path):
+    rounds = [[middle + 1000 * (index % 11) for index in range(300)] for middle in (5_000_000, 6_000_000)]
+    comparison = compare_profiles({"a": profile_of(rounds[0]), "b": profile_of(rounds[1])})
+    _open(browser, tmp_path, render_comparison(comparison))
+    _set_width(browser, 360)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
+    assert "slower than the baseline" in browser.find_element("class name", "notice").text
+    one, point = (
+        browser.execute_script(f"return document.querySelector('.interval .{name}').getBoundingClientRect().x")
+        for name in ("one", "point")
+    )
+    assert point > one
+    _assert_no_complaints(browser)
 
 
 def test_markup_in_names_stays_text(browser, profile_of, tmp_path):

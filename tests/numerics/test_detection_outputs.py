@@ -14,16 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecnn.build.suppression import suppressed
-from edgecnn.core.detector import Detector, Layout, detect_layout
+from edgecnn.core.detector import Detector, Layout
 from edgecnn.core.frame import Detections
+from edgecnn.core.layouts import detect_layout
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.graph.detection_outputs import DECODED, decode_outputs
 from edgecnn.graph.model import input_specs, load_model, output_specs
 from edgecnn.graph.nms import add_nms
 from edgecnn.graph.opset import raise_opset
 from edgecnn.graph.prepare import PREPARATION, run_passes
-from edgecnn.vision.decode_detections import decode_detections, settle_layout
+from edgecnn.vision.decode_detections import decode_detections
 from edgecnn.vision.preprocess import preprocess
+from edgecnn.vision.settle_layout import settle_layout
 
 GraphOf = Callable[..., Any]
 OutputsOf = Callable[..., dict[str, np.ndarray]]
@@ -39,14 +41,26 @@ KINDS: dict[str, Callable[[int], tuple[int, ...]]] = {
     "yolov5": lambda classes: (1, 30, 5 + classes),
     "yolov8": lambda classes: (1, 4 + classes, 30),
     "fastestdet": lambda classes: (1, 5 + classes, 2, 4),
+    "rtdetr": lambda classes: (1, 30, 4 + classes),
+    "nanodet": lambda classes: (1, CELLS, classes + 32),
+    "anchors": lambda classes: (1, 30, 4),
     "boxes_scores": lambda classes: (1, 30, 4),
 }
+
+
+@pytest.fixture(scope="module")
+def anchors(tmp_path_factory: pytest.TempPathFactory) -> str:
+    random = np.random.default_rng(0)
+    low = random.uniform(-5, 40, (30, 2))
+    path = tmp_path_factory.mktemp("anchors") / "anchors.npy"
+    np.save(path, np.concatenate([low, low + random.uniform(4, 30, (30, 2))], axis=1))
+    return str(path)
 
 
 @st.composite
 def layouts(draw: st.DrawFn) -> Layout:
     kind = draw(st.sampled_from(sorted(KINDS)))
-    pair = kind == "boxes_scores"
+    pair = kind in ("boxes_scores", "anchors")
     return Layout(
         kind=kind,
         boxes="out",
@@ -56,6 +70,7 @@ def layouts(draw: st.DrawFn) -> Layout:
         box_format=draw(st.sampled_from(["xyxy", "cxcywh"])),
         box_unit=draw(st.sampled_from(["pixels", "relative"])),
         background=draw(st.sampled_from([None, "first", "last"])) if pair else None,
+        cell_point=draw(st.sampled_from(["corner", "centre"])),
     )
 
 
@@ -67,7 +82,7 @@ def raw_outputs(layout: Layout, random: np.random.Generator) -> dict[str, np.nda
     values = random.uniform(low, high, shape)
     pixels = layout.kind in ("yolov5", "yolov8") or (layout.kind == "boxes_scores" and layout.box_unit == "pixels")
     boxes = random.uniform(0, 64 if pixels else 1, shape)
-    if layout.kind == "boxes_scores":
+    if layout.kind in ("boxes_scores", "anchors"):
         if layout.box_format == "xyxy":
             boxes[..., 2:] += boxes[..., :2]
         columns = layout.classes + (layout.background is not None)
@@ -76,6 +91,8 @@ def raw_outputs(layout: Layout, random: np.random.Generator) -> dict[str, np.nda
         values[:, :4] = boxes[:, :4]
     elif layout.kind == "fastestdet":
         values[:, 1:5] = random.uniform(-3, 3, shape)[:, 1:5]
+    elif layout.kind == "nanodet":
+        values[..., layout.classes :] = random.uniform(-3, 3, shape)[..., layout.classes :]
     else:
         values[..., :4] = boxes[..., :4]
     return {"out": values.astype(np.float32)}
@@ -104,8 +121,10 @@ def assert_same(found: Detections, expected: Detections) -> None:
 @settings(max_examples=80, deadline=None)
 @given(layout=layouts(), seed=st.integers(0, 999))
 def test_every_layout_is_decoded_as_outside(
-    graph_of: GraphOf, outputs_of: OutputsOf, layout: Layout, seed: int
+    graph_of: GraphOf, outputs_of: OutputsOf, anchors: str, layout: Layout, seed: int
 ) -> None:
+    if layout.kind == "anchors":
+        layout = layout.model_copy(update={"anchors": anchors})
     raw = raw_outputs(layout, np.random.default_rng(seed))
     model = raw_model(graph_of, raw)
     everything: dict[str, Any] = {"score_threshold": 0.0, "iou_threshold": 1.0, "max_detections": 999}

@@ -7,6 +7,7 @@ p percent of all samples do not exceed. So each is a latency that was measured, 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,19 +21,6 @@ MAX_ECDF_POINTS = 2000
 MAX_TIMELINE_BINS = 1000
 
 Milliseconds = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Statistics of one stage, milliseconds."""
-
-    mean: float
-    p50: float
-    p90: float
-    p95: float
-    p99: float
-    p999: float
-    maximum: float
 
 
 @dataclass(frozen=True)
@@ -52,26 +40,25 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Timeline:
-    """Samples in the order they were taken, in bins of consecutive frames.
+    """Samples in the order they were taken, in bins of consecutive ones; no bin has samples of two rounds.
 
     Attributes:
-        first: Number of each bin's first frame, counted from 1.
-        lowest: Fastest frame of each bin, milliseconds.
+        seconds: When each bin's first sample began, since the first of all.
+        count: Samples in each bin.
+        lowest: Fastest sample of each bin, milliseconds.
         median: Nearest-rank median of each bin, milliseconds.
-        highest: Slowest frame of each bin, milliseconds.
+        p99: Nearest-rank 99th percentile of each bin, milliseconds.
+        highest: Slowest sample of each bin, milliseconds.
+        rounds: Number of the round that each bin is of.
     """
 
-    first: list[int]
+    seconds: list[float]
+    count: list[int]
     lowest: list[float]
     median: list[float]
+    p99: list[float]
     highest: list[float]
-
-
-def summarize(samples: Milliseconds) -> Summary:
-    """Mean, nearest-rank percentiles and maximum of samples in any order."""
-    ordered = np.sort(samples)
-    p50, p90, p95, p99, p999 = (nearest_rank(ordered, percent) for percent in (50, 90, 95, 99, 99.9))
-    return Summary(float(ordered.mean()), p50, p90, p95, p99, p999, float(ordered[-1]))
+    rounds: list[int]
 
 
 def histogram(samples: Milliseconds) -> Histogram:
@@ -85,6 +72,9 @@ def histogram(samples: Milliseconds) -> Histogram:
     # Without a long tail p99.9 comes first: it is 1.3 times as far from p50 as p99 in a normal distribution, 1.6 times
     # in an exponential one. Where p99 equals p50, nearly all frames are alike and their distance says nothing.
     low, high = float(ordered[0]), min(p999, p50 + 2 * (p99 - p50)) if p99 > p50 else p999
+    # Where one in twenty is held up by other programs, p99 is as far out as those.
+    p90 = nearest_rank(ordered, 90)
+    high = min(high, p50 + 20 * (p90 - p50)) if p90 > p50 else high
     beyond = int(np.count_nonzero(ordered > high))
     if low == high:
         # One value fills no range: show it as the middle one of a few bins.
@@ -117,16 +107,26 @@ def ecdf(samples: Milliseconds, end: float) -> tuple[list[float], list[float]]:
     return _rounded(values[kept]), _rounded(percent[kept])
 
 
-def timeline(samples: Milliseconds) -> Timeline:
-    """Fastest, median and slowest frame for each of at most ``MAX_TIMELINE_BINS`` runs of consecutive frames."""
-    bounds = np.linspace(0, len(samples), min(len(samples), MAX_TIMELINE_BINS) + 1).astype(int)
-    runs = [np.sort(samples[start:end]) for start, end in pairwise(bounds)]
-    return Timeline(
-        first=[int(start) + 1 for start in bounds[:-1]],
-        lowest=_rounded(np.array([run[0] for run in runs])),
-        median=_rounded(np.array([nearest_rank(run, 50) for run in runs])),
-        highest=_rounded(np.array([run[-1] for run in runs])),
-    )
+def timeline(rounds: Sequence[tuple[Milliseconds, Milliseconds]]) -> Timeline:
+    """Fastest, median and slowest sample for each of at most ``MAX_TIMELINE_BINS`` runs of consecutive samples.
+
+    Args:
+        rounds: For each, when its samples began, seconds, and how long they took, milliseconds.
+    """
+    every = sum(len(samples) for _, samples in rounds)
+    found = Timeline([], [], [], [], [], [], [])
+    for number, (seconds, samples) in enumerate(rounds):
+        bins = len(samples) if every <= MAX_TIMELINE_BINS else max(MAX_TIMELINE_BINS * len(samples) // every, 1)
+        bounds = np.linspace(0, len(samples), bins + 1).astype(int)
+        runs = [np.sort(samples[start:end]) for start, end in pairwise(bounds)]
+        found.seconds.extend(_rounded(seconds[bounds[:-1]]))
+        found.count.extend(len(run) for run in runs)
+        found.lowest.extend(_rounded(np.array([run[0] for run in runs])))
+        found.median.extend(_rounded(np.array([nearest_rank(run, 50) for run in runs])))
+        found.p99.extend(_rounded(np.array([nearest_rank(run, 99) for run in runs])))
+        found.highest.extend(_rounded(np.array([run[-1] for run in runs])))
+        found.rounds.extend([number] * len(runs))
+    return found
 
 
 def _rounded(values: NDArray[np.float64]) -> list[float]:

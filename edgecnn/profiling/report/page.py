@@ -14,9 +14,11 @@ from importlib.resources import files
 from typing import Literal
 
 from edgecnn import __version__
+from edgecnn.core.resources import plot_asset
 
 Tone = Literal["plain", "ok", "warning", "error"]
 
+_SORTABLE = ' class="sortable"'
 NO_VALUE = "\N{EN DASH}"
 
 # The policy makes "no network" something that the browser enforces. Scripts are named by their hashes, so that
@@ -27,7 +29,8 @@ _SHELL = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; {script_policy}">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; {script_policy}">
 <title>{title}</title>
 <style>
 {style}
@@ -60,7 +63,9 @@ class Column:
 
 
 def asset(name: str) -> str:
-    """Text of a file in ``assets``."""
+    """Text of a file in ``assets``, or of uPlot."""
+    if name.startswith("uPlot"):
+        return plot_asset(name)
     return (files("edgecnn.profiling.report") / "assets" / name).read_text(encoding="utf-8")
 
 
@@ -105,20 +110,16 @@ def section(title: str, body: str, note: str = "") -> str:
     return f"<section>\n<h2>{text(title)}</h2>\n{remark}{body}\n</section>"
 
 
-def table(name: str, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> str:
+def table(name: str, columns: Sequence[Column], rows: Iterable[Sequence[str]], *, sortable: bool = False) -> str:
     """A table that scrolls inside its frame where the screen is narrow.
 
     Args:
         name: What a screen reader calls it.
         columns: One for each cell of a row. The first is the row's heading.
         rows: Cells as HTML; their text is already escaped.
+        sortable: Whether a click on a head sorts by it; the page's script does that.
     """
-    heads = "".join(
-        f'<th scope="col"{_numeric(column)}>{text(column.label)}'
-        + (f' <span class="unit">{text(column.unit)}</span>' if column.unit else "")
-        + "</th>"
-        for column in columns
-    )
+    heads = "".join(f'<th scope="col"{_numeric(column)}>{_head(column, sortable)}</th>' for column in columns)
     lines = []
     for row in rows:
         cells = [f'<th scope="row"{_numeric(columns[0])}>{row[0]}</th>']
@@ -126,7 +127,8 @@ def table(name: str, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -
         lines.append(f"<tr>{''.join(cells)}</tr>")
     body = "\n".join(lines)
     return (
-        f'<div class="scroll" role="region" aria-label="{text(name)}" tabindex="0">\n<table>\n'
+        f'<div class="scroll" role="region" aria-label="{text(name)}" tabindex="0">\n'
+        f"<table{_SORTABLE if sortable else ''}>\n"
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
     )
 
@@ -155,6 +157,16 @@ def bar(part: float, tone: str = "") -> str:
     return f'<span class="track"><span class="fill {text(tone)}" style="width:{width:.2f}%"></span></span>'
 
 
+def chart(identifier: str, title: str, caption: str) -> str:
+    """The place of a chart that a script draws, with what a pointer reads there, and a caption under it; plain text."""
+    return (
+        f'<figure><figcaption><h3>{text(title)}</h3><output id="{identifier}-readout"></output></figcaption>\n'
+        f'<div class="chart" id="{identifier}" role="img" aria-label="{text(title)}. {text(caption)}"></div>\n'
+        + (f'<p class="note">{text(caption)}</p>' if caption else "")
+        + "</figure>"
+    )
+
+
 def json_block(identifier: str, content: object) -> str:
     """Data for a script. ``<`` is escaped, so nothing in it can end the element."""
     packed = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
@@ -181,6 +193,11 @@ def render_page(title: str, body: str, styles: Sequence[str] = (), scripts: Sequ
         version=text(__version__),
         scripts="\n".join(f"<script>{block}</script>" for block in blocks),
     )
+
+
+def _head(column: Column, sortable: bool) -> str:
+    label = text(column.label) + (f' <span class="unit">{text(column.unit)}</span>' if column.unit else "")
+    return f'<button type="button">{label}</button>' if sortable and column.label else label
 
 
 def _numeric(column: Column) -> str:

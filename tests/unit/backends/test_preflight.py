@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgecnn.backends import preflight
+from edgecnn.backends import compiler_module, preflight
+from edgecnn.backends.build_process import BrokeDown, BuildAnswer, BuildRequest
 from edgecnn.backends.preflight import run_preflight, stand_in_for
 from edgecnn.errors import EnvironmentMissing
 
 MODEL = Path("m.onnx")
-Answers = Callable[..., None]
 
 
-@pytest.fixture
-def child(monkeypatch: pytest.MonkeyPatch) -> Answers:
-    """Decides how the compiler's process ends."""
-    monkeypatch.setattr(preflight, "preflight_is_installed", lambda: True)
+def found_with(monkeypatch: pytest.MonkeyPatch, answer: BuildAnswer | BrokeDown) -> preflight.Preflight:
+    def build(request: BuildRequest, timeout_s: float) -> Any:
+        assert request == BuildRequest(compiler="tensorrt_rtx", model=MODEL, capability="SM86")
+        assert timeout_s > 0
+        return answer
 
-    def answers(code: int = 0, answer: dict[str, Any] | None = None, errors: str = "") -> None:
-        done = subprocess.CompletedProcess([], code, json.dumps(answer).encode(), errors.encode())
-        monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: done)
-
-    return answers
+    monkeypatch.setattr(compiler_module, "rtx_is_installed", lambda: True)
+    monkeypatch.setattr(preflight, "run_build", build)
+    return run_preflight(MODEL, "8.7")
 
 
 @pytest.mark.parametrize(
@@ -48,45 +43,29 @@ def test_the_stand_in_is_the_newest_that_is_not_newer(wanted: str, stand_in: str
     assert stand_in_for(wanted) == stand_in
 
 
-def test_an_engine(child: Answers) -> None:
-    child(answer={"version": "1.7", "engine_bytes": 4096})
-    found = run_preflight(MODEL, "8.7")
+def test_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = found_with(monkeypatch, BuildAnswer(version="1.7", engine_bytes=4096))
     assert (found.compiler, found.engine_bytes) == ("TensorRT-RTX 1.7 for SM86", 4096)
-    assert (found.parse_errors, found.compile_error) == ((), "")
+    assert (found.parse_errors, found.compile_error, found.broke_down) == ((), "", False)
 
 
-def test_a_refusal(child: Answers) -> None:
-    child(answer={"version": "1.7", "parse_errors": [["conv1", "Mine", "no plugin"]]})
-    found = run_preflight(MODEL, "8.7")
-    assert found.parse_errors == (("conv1", "Mine", "no plugin"),)
+def test_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    complaint = ("conv1", "Mine", "no plugin")
+    found = found_with(monkeypatch, BuildAnswer(version="1.7", parse_errors=(complaint,)))
+    assert found.parse_errors == (complaint,)
     assert found.engine_bytes is None
-    child(answer={"version": "1.7", "compile_error": "no implementation"})
-    assert run_preflight(MODEL, "8.7").compile_error == "no implementation"
+    refused = BuildAnswer(version="1.7", compile_error="no implementation")
+    assert found_with(monkeypatch, refused).compile_error == "no implementation"
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
-def test_a_crash_is_a_verdict_with_the_signals_name(child: Answers, number: signal.Signals) -> None:
-    child(code=-number)
-    found = run_preflight(MODEL, "8.7")
-    assert found.compile_error == f"the compiler crashed with {number.name}"
+def test_a_crash_is_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = found_with(monkeypatch, BrokeDown("the compiler crashed with SIGSEGV"))
+    assert found.compile_error == "the compiler crashed with SIGSEGV"
+    assert found.broke_down
     assert found.engine_bytes is None
-
-
-def test_a_hang_is_a_verdict(child: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
-    def hang(command: list[str], *, timeout: float, **options: Any) -> None:
-        raise subprocess.TimeoutExpired(command, timeout)
-
-    monkeypatch.setattr(subprocess, "run", hang)
-    assert "no end after 300 s" in run_preflight(MODEL, "8.7").compile_error
-
-
-def test_libraries_that_do_not_load_are_no_verdict(child: Answers) -> None:
-    child(code=1, errors="Traceback ...\nOSError: libcudart.so.13: cannot open\n")
-    with pytest.raises(EnvironmentMissing, match=r"does not load here: OSError: libcudart\.so\.13"):
-        run_preflight(MODEL, "8.7")
 
 
 def test_without_the_extra_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "preflight_is_installed", lambda: False)
+    monkeypatch.setattr(compiler_module, "rtx_is_installed", lambda: False)
     with pytest.raises(EnvironmentMissing, match=r"edgecnn\[preflight\]"):
         run_preflight(MODEL, "8.7")

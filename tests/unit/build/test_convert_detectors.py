@@ -14,7 +14,9 @@ pytest.importorskip("torch", reason="torch is not installed: pip install 'edgecn
 
 import onnx
 
+from edgecnn.backends.fake import FakeSession
 from edgecnn.build.convert import convert
+from edgecnn.build.frames import ort_network
 from edgecnn.build.store import Store
 from edgecnn.core.detector import SUPPRESSED_OUTPUTS, Detector
 from edgecnn.core.preprocess import Preprocess
@@ -23,6 +25,7 @@ from edgecnn.core.recipe import ModelPart, Recipe
 from edgecnn.deploy.bundle import load_bundle
 from edgecnn.errors import InputError
 from edgecnn.vision.decode_detections import decode_detections
+from edgecnn.vision.preprocess import network_input
 
 SPEC = Preprocess(size_hw=(32, 32), mean=(0, 0, 0), std=(1, 1, 1))
 # Boxes (1, 16, 4) relative to the input, and logits of two classes.
@@ -164,6 +167,16 @@ def test_nms_in_the_graph_keeps_what_nms_outside_does(pictures: Path, tmp_path: 
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_array_equal(ours.classes, theirs.classes)
         np.testing.assert_allclose(ours.boxes_xyxy, theirs.boxes_xyxy, atol=1e-4)
+    assert (bundle.control is not None) == (precision == "int8")
+    if bundle.control is not None:
+        control = FakeSession(np.copy, (1,), (1,))
+        control.runs_control = True
+        of_control = bundle.manifest.usage_of(control)
+        assert isinstance(of_control, Detector)
+        network = ort_network(bundle.control)
+        suppressed = [network(network_input(frame, usage.preprocess)) for frame in bundle.golden_frames()]
+        assert sum(len(decode_detections(outputs, of_control, (32, 32))) for outputs in suppressed) > 0
+        assert min(outputs["detection_scores"].max() for outputs in suppressed) >= of_control.score_threshold
     verdict = bundle.manifest.verdict
     if verdict is not None:
         assert verdict.accepted

@@ -78,7 +78,7 @@ def labelled(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def folded(yolox: Path, tmp_path: Path) -> Artifact:
-    return stages.fold(yolox, Frames((), SPEC, "", classes=False), Store(tmp_path / "store"))
+    return stages.fold(yolox, Frames((), SPEC, "", task="detection"), Store(tmp_path / "store"))
 
 
 def recipe_of(yolox: Path, **fields: Any) -> Recipe:
@@ -87,7 +87,7 @@ def recipe_of(yolox: Path, **fields: Any) -> Recipe:
 
 
 def found_for(yolox: Path, folded: Artifact, known: tuple[str, ...] = (), **fields: Any) -> tuple[Detector, str]:
-    return find_detector(recipe_of(yolox, **fields), folded, known, Frames((), SPEC, "", classes=False))
+    return find_detector(recipe_of(yolox, **fields), folded, known, Frames((), SPEC, "", task="detection"))
 
 
 def test_a_detector_is_known_by_its_outputs(yolox: Path, averaging_model: Path) -> None:
@@ -146,7 +146,7 @@ def test_names_come_from_the_recipe_then_from_the_pictures_then_are_numbers(yolo
 
 def test_a_classifier_is_no_detector(averaging_model: Path, tmp_path: Path) -> None:
     spec = Preprocess(size_hw=(8, 8))
-    frames = Frames((), spec, "", classes=False)
+    frames = Frames((), spec, "", task="detection")
     made = stages.fold(averaging_model, frames, Store(tmp_path))
     recipe = recipe_of(averaging_model, preprocess=spec)
     with pytest.raises(InputError, match=r"output: float32\[1, 3\]: not of a known detector"):
@@ -155,7 +155,7 @@ def test_a_classifier_is_no_detector(averaging_model: Path, tmp_path: Path) -> N
 
 def test_decoding_in_the_graph_is_compared_with_decoding_outside(yolox: Path, folded: Artifact, tmp_path: Path) -> None:
     detector, _ = found_for(yolox, folded)
-    frames, store = Frames((), SPEC, "", classes=False), Store(tmp_path / "store")
+    frames, store = Frames((), SPEC, "", task="detection"), Store(tmp_path / "store")
 
     decoded = stages.decode(folded, detector, frames, store)
 
@@ -176,7 +176,7 @@ def test_decoding_that_is_not_the_same_is_refused(
     wrong = stages.DECODED.model_copy(update={"box_format": "cxcywh"})
     monkeypatch.setattr(stages, "DECODED", wrong)
     with pytest.raises(GateMissed, match="decode: the output boxes is"):
-        stages.decode(folded, detector, Frames((), SPEC, "", classes=False), Store(tmp_path / "store"))
+        stages.decode(folded, detector, Frames((), SPEC, "", task="detection"), Store(tmp_path / "store"))
 
 
 def test_a_detector_is_judged_by_the_boxes_that_are_there(yolox: Path, labelled: Path, tmp_path: Path) -> None:

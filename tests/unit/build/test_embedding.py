@@ -55,7 +55,7 @@ def test_it_is_compared_on_frames(
     parent: Artifact, pictures: tuple[Path, ...], tmp_path: Path, color: str, synthetic: bool
 ) -> None:
     spec = Preprocess.model_validate(SPEC.model_dump() | {"embed": {"frame_hw": (36, 48), "color": color}})
-    frames = Frames(() if synthetic else pictures, spec, "", classes=False)
+    frames = Frames(() if synthetic else pictures, spec, "", task="detection")
 
     manifest = embed(parent, frames, Store(tmp_path / "store")).manifest
 
@@ -82,7 +82,7 @@ def test_another_preprocessing_than_stated_is_refused(
 
     monkeypatch.setattr(embedding, "embed_preprocess", embed_another)
     with pytest.raises(GateMissed, match=r"embed: the output is .* dB from its parent's over 3 frames"):
-        embed(parent, Frames(pictures, SPEC, "", classes=False), Store(tmp_path / "store"))
+        embed(parent, Frames(pictures, SPEC, "", task="detection"), Store(tmp_path / "store"))
 
 
 def test_a_board_whose_tensorrt_takes_no_uint8_is_refused() -> None:

@@ -43,7 +43,7 @@ def recipe(tmp_path: Path) -> Recipe:
 
 
 def test_every_output_of_a_torch_network_is_compared(recipe: Recipe, tmp_path: Path) -> None:
-    exported = stages.export(recipe, None, Frames((), SPEC, "", classes=False), Store(tmp_path / "store"))
+    exported = stages.export(recipe, None, Frames((), SPEC, "", task="detection"), Store(tmp_path / "store"))
 
     parity = exported.manifest.parity
     assert parity is not None
@@ -54,7 +54,7 @@ def test_every_output_of_a_torch_network_is_compared(recipe: Recipe, tmp_path: P
 
 
 def test_what_is_kept_of_an_export_depends_on_the_code(recipe: Recipe, tmp_path: Path) -> None:
-    frames, store = Frames((), SPEC, "", classes=False), Store(tmp_path / "store")
+    frames, store = Frames((), SPEC, "", task="detection"), Store(tmp_path / "store")
     first, again = stages.export(recipe, None, frames, store), stages.export(recipe, None, frames, store)
     with (tmp_path / "two_outputs_network.py").open("a") as code:
         code.write("\n# changed\n")

@@ -10,8 +10,8 @@ import onnx
 import pytest
 
 from edgecnn.build import precision
-from edgecnn.build.check import check_model
 from edgecnn.build.embedding import require_uint8
+from edgecnn.check.model import check_model
 from edgecnn.core.device import load_device
 from edgecnn.core.recipe import QuantizePart
 from edgecnn.deploy.manifest import Target

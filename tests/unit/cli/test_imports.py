@@ -9,6 +9,7 @@ import pytest
 
 HEAVY = ("numpy", "cv2", "onnx", "onnx_ir", "onnxruntime", "torch", "torchvision", "sklearn")
 NOT_ON_DEVICE = ("torch", "torchvision", "onnx", "onnx_ir", "onnxscript", "sklearn")
+EXTRAS = ("paho", "prometheus_client", "starlette", "uvicorn")
 DEVICE_MODULES = (
     "edgecnn.errors",
     "edgecnn.core.artifact",
@@ -23,18 +24,32 @@ DEVICE_MODULES = (
     "edgecnn.backends.trt",
     "edgecnn.backends.trt_build",
     "edgecnn.backends.preflight",
+    "edgecnn.backends.build_child",
+    "edgecnn.backends.engines",
     "edgecnn.backends.fake",
     "edgecnn.evaluate.accuracy",
     "edgecnn.runtime.pipeline",
     "edgecnn.runtime.sources.base",
     "edgecnn.runtime.sources.video",
-    "edgecnn.runtime.sources.gstreamer",
-    "edgecnn.runtime.sinks.video",
+    "edgecnn.runtime.sources.live",
+    "edgecnn.runtime.sources.gst_child",
+    "edgecnn.runtime.page.server",
     "edgecnn.runtime.sinks.jsonlines",
+    "edgecnn.runtime.sinks.mqtt",
+    "edgecnn.runtime.sinks.prometheus",
+    "edgecnn.runtime.sinks.video",
+    "edgecnn.runtime.sinks.window",
+    "edgecnn.runtime.sinks.worker",
     "edgecnn.profiling.measure",
+    "edgecnn.profiling.compare",
+    "edgecnn.profiling.from_trtexec",
+    "edgecnn.profiling.report.compare_page",
+    "edgecnn.profiling.report.profile_text",
     "edgecnn.profiling.report.profile_page",
     "edgecnn.profiling.report.convert_page",
     "edgecnn.deploy.bundle",
+    "edgecnn.deploy.remote",
+    "edgecnn.profiling.telemetry.sampler",
 )
 
 
@@ -55,7 +70,9 @@ def test_help_loads_nothing_heavy() -> None:
     assert modules_after(code).isdisjoint(HEAVY)
 
 
-@pytest.mark.parametrize("command", ["train", "convert", "check", "evaluate", "run", "profile", "summary"])
+@pytest.mark.parametrize(
+    "command", ["train", "convert", "check", "estimate", "build", "evaluate", "run", "profile", "compare", "summary"]
+)
 def test_help_of_a_command_loads_nothing_heavy(command: str) -> None:
     code = (
         f"sys.argv = ['edgecnn', '{command}', '--help']\n"
@@ -69,3 +86,5 @@ def test_the_device_knows_neither_torch_nor_onnx() -> None:
     loaded = modules_after(code)
     assert loaded.isdisjoint(NOT_ON_DEVICE)
     assert {"edgecnn", "numpy", "cv2", "onnxruntime"} <= loaded
+    # Extras that a run may have, loaded when they are asked for.
+    assert loaded.isdisjoint(EXTRAS)

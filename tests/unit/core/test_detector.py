@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from edgecnn.core.detector import Layout, detect_layout
+from edgecnn.core.detector import Layout
+from edgecnn.core.layouts import detect_layout
 from edgecnn.core.tensors import TensorSpec
 from edgecnn.errors import InputError
 
@@ -28,6 +29,9 @@ def specs(**shapes: tuple[int | str, ...]) -> list[TensorSpec]:
         ((1, 5, 2100), (320, 320), "yolov8", 1),
         (("batch", 84, 8400), (640, 640), "yolov8", 80),
         ((1, 300, 6), (640, 640), "end_to_end", None),
+        ((1, 300, 84), (640, 640), "rtdetr", 80),
+        ((1, 900, 95), (640, 640), "rtdetr", 91),
+        ((1, 3598, 112), (416, 416), "nanodet", 80),  # with the cells of stride 64 that reach over the edge
         ((1, 85, 22, 22), (352, 352), "fastestdet", 80),
         ((1, 8, 12, 20), (192, 320), "fastestdet", 3),
     ],
@@ -74,6 +78,47 @@ def test_four_classes_are_told_from_boxes_by_name() -> None:
         detect_layout(specs(one=(1, 300, 4), two=(1, 300, 4)), (640, 640))
 
 
+def test_the_number_of_classes_tells_nanodet_from_yolox() -> None:
+    outputs = specs(out=(1, 2125, 112))
+
+    assert detect_layout(outputs, (320, 320)).kind == "yolox"
+    found = detect_layout(outputs, (320, 320), 80)
+    assert (found.kind, found.classes, found.strides, found.cell_point) == ("nanodet", 80, (8, 16, 32, 64), "corner")
+    first_version = detect_layout(specs(out=(1, 2100, 112)), (320, 320), 80)
+    assert (first_version.strides, first_version.cell_point) == ((8, 16, 32), "centre")
+
+
+def test_torchvisions_three_outputs_in_any_order() -> None:
+    outputs = specs(scores=("n",), boxes=("n", 4), labels=("n",))
+    outputs[2] = outputs[2].model_copy(update={"dtype": "int64"})
+
+    found = detect_layout(outputs, (300, 300), classes=90)
+
+    assert (found.kind, found.boxes, found.scores, found.numbers) == ("torchvision", "boxes", "scores", "labels")
+    assert (found.classes, found.background, found.is_final) == (90, "first", True)
+
+
+def test_a_detr_with_more_outputs_names_each_object_once() -> None:
+    found = detect_layout(specs(logits=(1, 300, 80), pred_boxes=(1, 300, 4), hidden=(1, 300, 256)), (640, 640))
+
+    assert (found.kind, found.boxes, found.scores, found.activation) == (
+        "boxes_scores",
+        "pred_boxes",
+        "logits",
+        "sigmoid",
+    )
+    assert found.names_once
+    assert not detect_layout(specs(scores=(1, 4420, 2), boxes=(1, 4420, 4)), (240, 320)).names_once
+
+
+def test_anchors_are_stated() -> None:
+    stated = {"kind": "anchors", "anchors": "anchors.npy"}
+
+    found = detect_layout(specs(bbox_regression=(1, 8732, 4), cls_logits=(1, 8732, 91)), (300, 300), 90, stated)
+
+    assert (found.kind, found.scores, found.classes, found.background) == ("anchors", "cls_logits", 90, "first")
+
+
 def test_one_column_more_than_labels_is_the_background() -> None:
     found = detect_layout(specs(boxes=(1, 3000, 4), scores=(1, 3000, 21)), (300, 300), classes=20)
 
@@ -89,7 +134,10 @@ def test_one_column_more_than_labels_is_the_background() -> None:
         specs(out=(1, 85, 13, 13)),  # of stride 32 there is no known layout
         specs(p3=(1, 255, 80, 80), p4=(1, 255, 40, 40), p5=(1, 255, 20, 20)),
         specs(boxes=(1, 300, 4), scores=(1, 200, 80)),
-        specs(boxes=(1, 300, 4), scores=(1, 300, 80), more=(1, 300, 2)),
+        specs(boxes=(1, 300, 4), one=(1, 300, 80), two=(1, 300, 2)),
+        specs(out=(1, 310, 84)),  # no usual number of queries
+        specs(out=(1, 3598, 32)),
+        specs(boxes=("n", 4), scores=("n",), areas=("n",)),
     ],
     ids=lambda outputs: outputs[0].name,
 )
@@ -116,8 +164,11 @@ def test_what_the_recipe_states_wins() -> None:
     ("stated", "complaint"),
     [
         ({"kind": "yolov12"}, "kind: Input should be"),
-        ({"anchors": 3}, "anchors: Extra inputs"),
-        ({"boxes": "output"}, "boxes: output, scores: None; the outputs are out"),
+        ({"anchor": 3}, "anchor: Extra inputs"),
+        ({"boxes": "output"}, "boxes: output, scores: None, numbers: None; the outputs are out"),
+        ({"kind": "torchvision", "scores": "out"}, "numbers: None"),
+        ({"anchors": "anchors.npy"}, "kind yolox with anchors: anchors.npy"),
+        ({"kind": "anchors", "scores": "out"}, "kind anchors with anchors: None"),
         ({"kind": "boxes_scores"}, "scores: None"),
         ({"scores": "out"}, "kind yolox with boxes: out, scores: out"),
     ],

@@ -84,3 +84,26 @@ def test_a_percentile_is_never_above_the_maximum() -> None:
 def test_memory_does_not_grow_with_the_count() -> None:
     histogram = recorded(np.random.default_rng(0).integers(1_000, 10**9, 50_000).tolist())
     assert len(histogram._counts) < 1_500  # 6 decades of 1% steps
+
+
+def test_what_was_recorded_since_a_copy() -> None:
+    histogram = DurationHistogram()
+    for duration in range(1000, 2000):
+        histogram.record(duration * 1000)
+    before = histogram.copy()
+    for duration in range(5000, 6000):
+        histogram.record(duration * 1000)
+    later = histogram.since(before).summary()
+    assert (before.count, later.count) == (1000, 1000)
+    assert later.mean_ms == pytest.approx(5.4995)
+    assert later.p50_ms == pytest.approx(5.5, rel=0.01)
+    assert later.max_ms == pytest.approx(6.0, rel=0.01)
+    assert histogram.since(histogram.copy()).summary() == DurationHistogram().summary()
+
+
+def test_how_many_are_within_bounds() -> None:
+    histogram = DurationHistogram()
+    for duration in (0, 10, 1000, 1000, 10**9):
+        histogram.record(duration)
+    assert histogram.within([5, 100, 2000, 10**10]) == [1, 2, 4, 5]
+    assert histogram.sum_ns == 10**9 + 2010

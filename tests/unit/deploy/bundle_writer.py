@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from edgecnn.core.layer_costs import LayerCosts
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.recipe import GatePart
 from edgecnn.core.tensors import TensorSpec
@@ -45,7 +46,15 @@ def write(path: Path, model: Path, name: str, *, level: int = 50, outputs: list[
         files={},
     )
     expected = outputs if outputs is not None else [{"output": np.full((1, 3), level, np.float32)}] * 2
-    return write_bundle(path, model, frames_of(level), expected, manifest, f"<title>{name}</title>")
+    return write_bundle(
+        path,
+        model,
+        frames_of(level),
+        expected,
+        manifest,
+        LayerCosts(layers=(), nodes={}, tensors={}),
+        f"<title>{name}</title>",
+    )
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from edgecnn.backends.ort import OrtSession
 from edgecnn.core import files
 from edgecnn.core.classifier import Classifier
 from edgecnn.core.detector import Detector, Layout
+from edgecnn.core.layer_costs import LayerCosts
 from edgecnn.deploy.bundle import Bundle, is_bundle, load_bundle, require_bundle_path
 from edgecnn.deploy.manifest import DetectorPart
 from edgecnn.errors import EnvironmentMissing, InputError
@@ -58,10 +59,12 @@ def test_what_is_written_is_loaded(written: Path, model: Path) -> None:
     assert loaded.model.read_bytes() == model.read_bytes()
     assert [int(frame[0, 0, 0]) for frame in loaded.golden_frames()] == [50, 51]
     assert [found["output"].tolist() for found in loaded.golden_outputs()] == [[[50.0] * 3]] * 2
+    assert loaded.layer_costs() == LayerCosts(layers=(), nodes={}, tensors={})
     assert names_in(written) == {
         "model.onnx",
         "manifest.json",
         "report.html",
+        "costs.json",
         "golden/000.png",
         "golden/001.png",
         "golden/expected.npz",
@@ -129,7 +132,7 @@ def test_a_manifest_of_two_tasks_or_none_is_refused(written: Path, change: dict[
         load_bundle(written)
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "golden/001.png", "golden/expected.npz"])
+@pytest.mark.parametrize("name", ["model.onnx", "costs.json", "golden/001.png", "golden/expected.npz"])
 @pytest.mark.parametrize("change", ["changed", "missing"])
 def test_a_changed_or_missing_file_is_named(written: Path, name: str, change: str) -> None:
     if change == "missing":
@@ -176,11 +179,9 @@ def test_no_bundle_there(tmp_path: Path, model: Path) -> None:
 
 
 def test_an_older_bundle_is_replaced_whole(written: Path, write: Write, model: Path) -> None:
-    (written / "kept.plan").write_bytes(b"an engine of the older model")
     model.write_bytes(b"another model")
     write(written, model, "second", level=90)
     assert load_bundle(written).manifest.name == "second"
-    assert "kept.plan" not in names_in(written)
     assert {found.name for found in written.parent.iterdir()} == {"out", "network.onnx"}
 
 
@@ -295,5 +296,3 @@ def test_a_bundle_with_a_thesis_in_it_is_not_replaced(written: Path) -> None:
     (written / "thesis.txt").write_text("years of work")
     with pytest.raises(InputError, match="something else"):
         require_bundle_path(written)
-    (written / "thesis.txt").rename(written / "engine.plan")
-    require_bundle_path(written)

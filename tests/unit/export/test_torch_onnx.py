@@ -17,7 +17,7 @@ from edgecnn.core.tensors import TensorSpec  # noqa: E402
 from edgecnn.errors import InputError  # noqa: E402
 from edgecnn.export.torch_onnx import OPSET, export_module, named_outputs  # noqa: E402
 from edgecnn.graph.model import input_specs, model_bytes, output_specs, save_model  # noqa: E402
-from edgecnn.train.zoo import lenet5  # noqa: E402
+from edgecnn.train.networks import lenet5  # noqa: E402
 
 # Sums of at most 400 products in another order, on values near 1.
 SAME = 1e-5

@@ -11,7 +11,8 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from edgecnn.backends.preflight import preflight_is_installed, run_preflight
+from edgecnn.backends.compiler_module import rtx_is_installed
+from edgecnn.backends.preflight import run_preflight
 from edgecnn.core.detector import Detector, Layout
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.errors import InputError
@@ -198,9 +199,7 @@ def test_outputs_of_another_form_are_refused(
     assert ir.to_proto(model).SerializeToString(deterministic=True) == before
 
 
-@pytest.mark.skipif(
-    not preflight_is_installed(), reason="TensorRT-RTX is not installed: pip install 'edgecnn[preflight]'"
-)
+@pytest.mark.skipif(not rtx_is_installed(), reason="TensorRT-RTX is not installed: pip install 'edgecnn[preflight]'")
 @pytest.mark.parametrize("fp16", [False, True])
 def test_nvidias_compiler_takes_decoded_outputs(graph_of: GraphOf, tmp_path: Path, fp16: bool) -> None:
     model = head_model(graph_of)
@@ -212,9 +211,7 @@ def test_nvidias_compiler_takes_decoded_outputs(graph_of: GraphOf, tmp_path: Pat
     assert (found.parse_errors, found.compile_error) == ((), "")
 
 
-@pytest.mark.skipif(
-    not preflight_is_installed(), reason="TensorRT-RTX is not installed: pip install 'edgecnn[preflight]'"
-)
+@pytest.mark.skipif(not rtx_is_installed(), reason="TensorRT-RTX is not installed: pip install 'edgecnn[preflight]'")
 def test_nvidias_parser_takes_onnx_nms_for_which_rtx_has_no_kernel(graph_of: GraphOf, tmp_path: Path) -> None:
     model = head_model(graph_of)
     decode_outputs(model, detector(kind="yolov8"))

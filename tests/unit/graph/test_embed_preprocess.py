@@ -11,7 +11,8 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from edgecnn.backends.preflight import preflight_is_installed, run_preflight
+from edgecnn.backends.compiler_module import rtx_is_installed
+from edgecnn.backends.preflight import run_preflight
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.errors import InputError
 from edgecnn.graph.cast_fp16 import cast_to_fp16
@@ -195,9 +196,7 @@ def test_what_the_preprocessing_does_not_make_is_refused(
     assert ir.to_proto(model).SerializeToString(deterministic=True) == before
 
 
-@pytest.mark.skipif(
-    not preflight_is_installed(), reason="TensorRT-RTX is not installed: pip install 'edgecnn[preflight]'"
-)
+@pytest.mark.skipif(not rtx_is_installed(), reason="TensorRT-RTX is not installed: pip install 'edgecnn[preflight]'")
 @pytest.mark.parametrize("fp16", [False, True])
 @pytest.mark.parametrize("changes", [{"resize": "letterbox"}, {"interpolation": "cubic"}, {"color": "gray"}])
 def test_nvidias_compiler_takes_it(graph_of: GraphOf, tmp_path: Path, changes: dict[str, Any], fp16: bool) -> None:

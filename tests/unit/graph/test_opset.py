@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgecnn.backends.ort import OrtSession
 from edgecnn.errors import InputError
 from edgecnn.graph.model import input_specs, load_model
-from edgecnn.graph.opset import LOWEST, NEWEST, raise_opset
+from edgecnn.graph.opset import LOWEST, NEWEST, OpsetLimit, limit_of_tensorrt, raise_opset
 from edgecnn.graph.prepare import PREPARATION, run_passes
 
 GraphOf = Callable[..., Any]
@@ -200,3 +200,56 @@ def test_functions_of_an_old_model_are_inlined_and_raised(outputs_of: OutputsOf)
 
     expected = np.maximum(PICTURE.mean(axis=(2, 3)), 0)
     np.testing.assert_allclose(outputs_of(model, x=PICTURE)["y"], expected, atol=SAME)
+
+
+@pytest.mark.parametrize(
+    ("tensorrt", "limit"),
+    [
+        (None, OpsetLimit()),
+        ("8.2.1", OpsetLimit(17, ("HardSwish",))),
+        ("8.5.2", OpsetLimit(17)),
+        ("8.6.2", OpsetLimit(17)),
+        ("10.3.0", OpsetLimit()),
+        ("11.4", OpsetLimit()),
+    ],
+)
+def test_what_a_version_of_tensorrt_reads(tensorrt: str | None, limit: OpsetLimit) -> None:
+    assert limit_of_tensorrt(tensorrt) == limit
+
+
+@pytest.mark.parametrize("opset", [18, 20, 23])
+def test_for_tensorrt_8_axes_are_attributes(graph_of: GraphOf, outputs_of: OutputsOf, opset: int) -> None:
+    """It takes no notice of those that are an input, and reduces over everything."""
+    text = """net (float[1, 4, 5, 5] x) => (float[1, 2, 1, 1] y, float[1, 2, 5] z) {
+        a, b = Split<axis = 1, num_outputs = 2>(x)
+        c = HardSwish(a)
+        y = ReduceMean<keepdims = 1>(c, axes)
+        z = ReduceMax<keepdims = 0, noop_with_empty_axes = 1>(b, last)
+    }"""
+    axes = {"axes": np.array([2, 3]), "last": np.array([-1])}
+    picture = np.random.default_rng(2).standard_normal((1, 4, 5, 5)).astype(np.float32)
+    expected = outputs_of(graph_of(text, opset, **axes), x=picture)
+
+    model = raise_opset(graph_of(text, opset, **axes), limit=limit_of_tensorrt("8.2.1"))
+
+    assert model.opset_imports[""] == 17
+    assert set(model.opset_imports) == {""}
+    reduced = [node for node in model.graph if node.op_type.startswith("Reduce")]
+    assert [node.attributes["axes"].as_ints() for node in reduced] == [(2, 3), (-1,)]
+    assert "HardSwish" not in {node.op_type for node in model.graph}
+    found = outputs_of(model, x=picture)
+    for name in "yz":
+        np.testing.assert_allclose(found[name], expected[name], atol=SAME)
+
+
+def test_what_an_old_tensorrt_has_not_is_written_out_in_its_opset(graph_of: GraphOf, outputs_of: OutputsOf) -> None:
+    text = "net (float[2] x) => (float[2] y) { y = HardSwish(x) }"
+    points = np.array([-1, 2], np.float32)
+
+    model = raise_opset(graph_of(text, 14), limit=limit_of_tensorrt("8.2.1"))
+
+    assert model.opset_imports[""] == 14
+    assert [node.op_type for node in model.graph] == ["HardSigmoid", "Mul"]
+    np.testing.assert_allclose(outputs_of(model, x=points)["y"], points * (points + 3) / 6, atol=SAME)
+    kept = graph_of(text, 14)
+    assert raise_opset(kept, limit=limit_of_tensorrt("8.5.2")) is kept

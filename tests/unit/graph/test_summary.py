@@ -32,7 +32,7 @@ def row_of(model: Any) -> LayerRow:
 def test_lenet(batch_norm: bool, total: int) -> None:
     pytest.importorskip("torch", reason="torch is not installed: pip install 'edgecnn[train]'")
     from edgecnn.export.torch_onnx import export_module
-    from edgecnn.train.zoo import lenet5
+    from edgecnn.train.networks import lenet5
 
     model = export_module(lenet5(batch_norm=batch_norm), (1, 1, 32, 32))
 

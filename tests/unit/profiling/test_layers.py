@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edgecnn.profiling.layers import layers_from_trace, time_layers
+from edgecnn.backends.fake import FakeSession
+from edgecnn.backends.ort import OrtSession
+from edgecnn.backends.trt import TensorRtSession
+from edgecnn.core.tensors import TensorSpec
+from edgecnn.profiling.layers import layer_metadata, layers_from_trace, time_layers
 
 
 def node(name: str, microseconds: float, kind: str = "Conv") -> dict[str, Any]:
@@ -39,8 +45,45 @@ def test_no_time_at_all(trace: list[dict[str, Any]]) -> None:
 
 
 def test_a_real_trace(averaging_model: Path) -> None:
-    layers = time_layers(averaging_model, np.zeros((1, 3, 8, 8), np.float32), threads=1)
+    session = OrtSession(averaging_model)
+    layers = time_layers(session, averaging_model, np.zeros((1, 3, 8, 8), np.float32), threads=1)
+    session.close()
     assert "GlobalAveragePool" in {layer.op_type for layer in layers}
     assert {layer.calls for layer in layers} == {30}
     assert sum(layer.part for layer in layers) == pytest.approx(1)
     assert [layer.mean_ns for layer in layers] == sorted((layer.mean_ns for layer in layers), reverse=True)
+
+
+def test_layers_of_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first runs do not count; names are of what TensorRT joined."""
+    session = object.__new__(TensorRtSession)
+    session.inputs = (TensorSpec(name="x", dtype="float32", shape=(1,)),)
+    frame, asked = np.zeros(1, np.float32), []
+
+    def layer_times(feeds: dict[str, np.ndarray], runs: int) -> dict[str, list[float]]:
+        asked.append((feeds["x"] is frame, runs))
+        return {"conv1 + relu1": [9.0] * 5 + [0.25] * 30, "pool": [9.0] * 5 + [0.5, 1.0] * 15}
+
+    monkeypatch.setattr(session, "layer_times", layer_times)
+    slow, fast = time_layers(session, Path("m.onnx"), frame, threads=0)
+
+    assert asked == [(True, 35)]
+    assert (slow.name, slow.calls, slow.mean_ns, slow.part) == ("pool", 30, 750_000, 0.75)
+    assert (fast.name, fast.mean_ns, fast.part) == ("conv1 + relu1", 250_000, 0.25)
+
+
+def test_an_engine_says_where_its_layers_come_from() -> None:
+    session = object.__new__(TensorRtSession)
+    document = {"Layers": [{"Name": "__myl_Fc", "Metadata": "[ONNX Layer: fc]"}, {"Name": "pool"}], "Bindings": []}
+    inspector = SimpleNamespace(get_engine_information=lambda kind: json.dumps(document) if kind == "JSON" else "")
+    session.engine = SimpleNamespace(  # type: ignore[assignment]
+        engine=SimpleNamespace(create_engine_inspector=lambda: inspector),
+        trt=SimpleNamespace(LayerInformationFormat=SimpleNamespace(JSON="JSON")),
+    )
+    assert layer_metadata(session) == {"__myl_Fc": "[ONNX Layer: fc]"}
+
+
+def test_a_backend_that_does_not_tell() -> None:
+    session = FakeSession(lambda frame: frame, (1,), (1,))
+    assert time_layers(session, Path("m.onnx"), np.zeros(1, np.float32), threads=0) == ()
+    assert layer_metadata(session) == {}

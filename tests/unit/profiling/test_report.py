@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from edgecnn.core.artifact import DetectionAccuracy
-from edgecnn.profiling.records import LayerTime
+from edgecnn.core.layer_costs import LayerCost
+from edgecnn.profiling.figures import figures_of
+from edgecnn.profiling.records import LayerTime, Roofs
 from edgecnn.profiling.report.convert_page import ConversionPage, StageRow, render_conversion
-from edgecnn.profiling.report.distribution import ecdf, histogram, nearest_rank, summarize, timeline
+from edgecnn.profiling.report.distribution import ecdf, histogram, nearest_rank, timeline
 from edgecnn.profiling.report.page import figure, json_block, prefix_for
 from edgecnn.profiling.report.profile_page import render_profile
+from edgecnn.profiling.telemetry.records import Series, TelemetryLog
 
 HOSTILE = "</script><b id='x'>&\"</b><!--"
 
@@ -68,17 +71,18 @@ def test_percentiles_of_the_numbers_from_1_are_their_ranks(frames):
         assert nearest_rank(ordered, per_mille / 10) == -(-frames * per_mille // 1000)
 
 
-def test_percentiles_are_measured_values_in_whatever_order():
-    samples = np.random.default_rng(0).permutation(np.array([1.0] * 90 + [2.0] * 9 + [50.0]))
-    summary = summarize(samples)
-    assert (summary.p50, summary.p90, summary.p95, summary.p99) == (1.0, 1.0, 2.0, 2.0)
-    assert (summary.p999, summary.maximum) == (50.0, 50.0)
-    assert summary.mean == pytest.approx(1.58)
+def test_percentiles_are_measured_values_in_whatever_order(profile_of):
+    times = np.random.default_rng(0).permutation(np.array([1] * 90 + [2] * 9 + [50]) * 1_000_000)
+    figures = figures_of(profile_of(times.tolist()))
+    found = [figures[name] for name in ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms", "max_ms")]
+    assert found == [1, 1, 2, 2, 50, 50]
+    assert figures["mean_ms"] == pytest.approx(1.58)
+    assert figures["infer_p50_ms"] == pytest.approx(0.9985)
 
 
-def test_one_sample_is_every_percentile():
-    summary = summarize(np.array([3.5]))
-    assert {summary.mean, summary.p50, summary.p999, summary.maximum} == {3.5}
+def test_one_sample_is_every_percentile(profile_of):
+    figures = figures_of(profile_of([3_500_000]))
+    assert {figures[name] for name in ("mean_ms", "p50_ms", "p999_ms", "max_ms")} == {3.5}
 
 
 @pytest.mark.parametrize(
@@ -135,14 +139,24 @@ def test_ecdf_points_are_exact_and_bounded():
         assert percent[index] == pytest.approx(100 * np.mean(samples <= latency[index] + 1e-6), abs=0.01)
 
 
-def test_timeline_covers_all_frames_in_order():
+def test_timeline_covers_all_samples_in_order():
     samples = np.arange(1, 2501, dtype=np.float64)
-    runs = timeline(samples)
-    assert len(runs.first) == 1000
-    assert runs.first[0] == 1
-    assert runs.lowest == [float(first) for first in runs.first]
-    assert runs.highest == [float(first - 1) for first in runs.first[1:]] + [2500.0]
-    assert all(low <= mid <= high for low, mid, high in zip(runs.lowest, runs.median, runs.highest, strict=True))
+    runs = timeline([(samples / 10, samples)])
+    assert len(runs.seconds) == 1000
+    assert sum(runs.count) == 2500
+    assert runs.seconds == pytest.approx([low / 10 for low in runs.lowest])
+    assert runs.highest == [low - 1 for low in runs.lowest[1:]] + [2500.0]
+    ordered = zip(runs.lowest, runs.median, runs.p99, runs.highest, strict=True)
+    assert all(low <= middle <= late <= high for low, middle, late, high in ordered)
+
+
+def test_no_bin_of_the_timeline_has_samples_of_two_rounds():
+    rounds = [(np.arange(size) + 10.0 * size, np.full(size, float(size))) for size in (1500, 3, 700)]
+    runs = timeline(rounds)
+    for number, (_, samples) in enumerate(rounds):
+        own = [index for index, each in enumerate(runs.rounds) if each == number]
+        assert sum(runs.count[index] for index in own) == len(samples)
+        assert {runs.lowest[index] for index in own} == {runs.highest[index] for index in own} == {float(len(samples))}
 
 
 def test_tiles_show_the_percentiles_of_frame_to_result(profile_of):
@@ -166,9 +180,75 @@ def test_all_layers_are_listed_below_the_slowest(profile_of):
         for index in range(1, 41)
     )
     page = render_profile(profile_of([3_000_000] * 9, layers=layers))
-    slowest, everything = page.split("<details>")
+    slowest, everything = page.split("<details><summary>All 40 layers")
     assert re.findall(r"layer-(\d\d)", slowest) == [str(index) for index in range(40, 25, -1)]
-    assert len(re.findall(r"layer-\d\d", everything)) == 40
+    assert len(re.findall(r"layer-\d\d", everything.split("</details>")[0])) == 40
+
+
+def _row(name, layers, mean_ns=1e5, part=0.5):
+    return LayerTime(name=name, op_type="CaskConvolution", calls=9, mean_ns=mean_ns, part=part, layers=layers)
+
+
+def test_layers_of_the_model_have_costs_and_a_roofline(profile_of):
+    costs = (
+        LayerCost(name="conv1", op_type="Conv", macs=50_000_000, moved_bytes=1_000_000),
+        LayerCost(name="relu1", op_type="Relu", macs=0, moved_bytes=1_000_000),
+    )
+    roofs = Roofs(title="a board", operations_per_s=4e12, bytes_per_s=1e11)
+    rows = (_row("conv1 + relu1", ("conv1", "relu1")), _row("copy", ()))
+    page = render_profile(profile_of([3_000_000] * 9, layers=rows, costs=costs, roofs=roofs))
+    assert "conv1 + relu1" in page
+    assert "Conv + Relu" in page
+    data = _chart_data(page)["roofline"]
+    # 100 million operations in 0.1 ms, and 50 a byte.
+    assert (data["names"], data["rate"], data["intensity"], data["roofs"]) == (
+        ["conv1 + relu1"],
+        [1000],
+        [50],
+        [4000, 100],
+    )
+    assert "50.0% of the time is in layers that the backend added for itself" in page
+    assert "<h2>Roofline</h2>" not in render_profile(profile_of([3_000_000] * 9, layers=rows))
+
+
+def _telemetry():
+    times = tuple(range(0, 100_000_000_000, 50_000_000))
+    hot = tuple(None if index == 7 else 40 + index / 100 for index in range(len(times)))
+    series = (
+        Series(name="gpu", unit="°C", times_ns=times, values=hot),
+        Series(name="VDD_IN", unit="mW", times_ns=times, values=(5000.0,) * len(times)),
+        Series(name="dla", unit="MHz", times_ns=times, values=(None,) * len(times)),
+    )
+    return TelemetryLog(series=series, missing=("no DLA here",))
+
+
+def test_sensors_stand_under_the_timeline(profile_of):
+    page = render_profile(profile_of([3_000_000] * 9, telemetry=_telemetry()))
+    data = _chart_data(page)["sensors"]
+    assert [(each["unit"], [series["name"] for series in each["series"]]) for each in data] == [
+        ("°C", ["gpu"]),
+        ("W", ["VDD_IN"]),
+    ]
+    assert set(data[1]["series"][0]["values"]) == {5.0}
+    readings = data[0]["series"][0]
+    assert len(readings["seconds"]) == len(readings["values"]) == 600
+    assert readings["seconds"][0] == -1  # the first sample came a second after the clock's beginning
+    assert "no DLA here" in page
+
+
+def test_what_each_mode_shows(profile_of):
+    times = [3_000_000] * 1200
+    assert "early stopping" in render_profile(profile_of(times))
+    fixed = render_profile(profile_of(times, mode="fixed-rate", fps=30.0, counts={"missed_deadlines": 12}))
+    assert "1.00% missed 30 fps" in fixed
+    assert "of the last quarter" in render_profile(profile_of(times, mode="sustained"))
+    assert "4 of 20 dropped" in render_profile(
+        profile_of(times, mode="end-to-end", counts={"dropped": 4, "received": 20})
+    )
+    offline = render_profile(profile_of(times, mode="offline"))
+    assert "Throughput by batch size" in offline
+    assert "Start to first result" in render_profile(profile_of(times, mode="cold-start"))
+    assert "a note" in render_profile(profile_of(times, notes=("a note",)))
 
 
 def test_a_backend_without_layer_times(profile_of):
@@ -210,7 +290,8 @@ def test_a_million_samples_make_a_small_page(profile_of):
     data = _chart_data(page)
     assert len(page.encode()) < 3_000_000
     assert len(data["ecdf"]["latency"]) <= 2002
-    assert len(data["timeline"]["first"]) <= 1000
+    assert len(data["timeline"]["seconds"]) <= 1000
+    assert sum(data["timeline"]["count"]) == 1_000_000
     assert data["frames"] == 1_000_000
 
 

@@ -268,11 +268,40 @@ def test_a_recipe_with_auto_chooses_on_some_of_the_pictures(graph_of: GraphOf) -
     frames = pictures(4, 0.1, 0.1, count=50)
     assert by_outputs.high < by_error.high / 4
     assert error(model, by_outputs, frames) < error(model, by_error, frames) / 4
+    # As many as have 6 MiB, of 768 bytes each.
     assert asked == [
         ("calibrate ranges", None),
         ("read pictures again", 100),
         ("calibrate ranges", None),
         ("try activations", 8),
-        ("choose ranges", 40),
+        ("choose ranges", 6 * 2**20 // 768),
         ("read pictures again", 100),
     ]
+
+
+def test_a_peak_in_one_of_two_hundred_pictures_is_seen(graph_of: GraphOf) -> None:
+    """It is in none of forty that lie evenly among them."""
+    frames = pictures(1, 1, 1, count=200)
+    frames[7]["x"][..., 3, 3] = 40
+
+    def feeds(purpose: str, most: int | None = None) -> Iterator[dict[str, np.ndarray]]:
+        return iter(frames[:: -(-len(frames) // (most or len(frames)))])
+
+    model = graph_of(SUM, w=row(1, 1, 1))
+    found = calibrate_network(ir.from_proto(ir.to_proto(model)), feeds, QuantizePart(observer="auto", equalize=False))
+
+    # Uniform noise of a range up to 40 costs this much more than of one of 10, the clipped peak as much as its square.
+    assert found.ranges["x"].high > 20
+
+
+def test_large_activations_are_tried_on_forty(graph_of: GraphOf) -> None:
+    asked: dict[str, int | None] = {}
+
+    def feeds(purpose: str, most: int | None = None) -> Iterator[dict[str, np.ndarray]]:
+        asked[purpose] = most
+        return iter([{"x": np.ones((1, 1, 512, 512), np.float32)}])
+
+    text = "net (float[1, 1, 512, 512] x) => (float[1, 1, 512, 512] y) { y = Conv(x, w) }"
+    calibrate_network(graph_of(text, w=np.ones((1, 1, 1, 1), np.float32)), feeds, QuantizePart(observer="auto"))
+
+    assert asked["choose ranges"] == 40

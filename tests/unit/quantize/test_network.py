@@ -12,12 +12,14 @@ import pytest
 from edgecnn.core.recipe import QuantizePart
 from edgecnn.errors import GateMissed
 from edgecnn.graph.prepare import infer_shapes
-from edgecnn.quantize import network
+from edgecnn.quantize import activations
+from edgecnn.quantize.activations import worth_a_node
 from edgecnn.quantize.choose import choose_ranges
 from edgecnn.quantize.integer_forms import suits_gate
-from edgecnn.quantize.network import calibrate_network, frames_to_round, quantize_layers, round_again, worth_a_node
+from edgecnn.quantize.network import calibrate_network, quantize_layers, round_again
 from edgecnn.quantize.output_error import OutputError
 from edgecnn.quantize.ranges import Range
+from edgecnn.quantize.rounding import frames_to_round
 from edgecnn.quantize.schemes import ONNXRUNTIME_X86, TENSORRT, Scheme
 from edgecnn.quantize.sensitivity import measure_sensitivities
 
@@ -226,7 +228,7 @@ def test_a_centred_value_has_two_ends_to_choose(graph_of: GraphOf, monkeypatch: 
         offered.update({name: (ranges[name], *candidates(name)) for name in errors})
         return choose_ranges(model, ranges, errors, candidates, *rest)
 
-    monkeypatch.setattr(network, "choose_ranges", spy)
+    monkeypatch.setattr(activations, "choose_ranges", spy)
     random = np.random.default_rng(1)
     arrays = {name: random.standard_normal((4, size, 1, 1)).astype(np.float32) for name, size in (("v", 3), ("w", 4))}
 

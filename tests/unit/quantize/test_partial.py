@@ -9,7 +9,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgecnn.quantize.partial import PartialNetwork, bytes_of, read_by, run_part
+from edgecnn.graph.model import bytes_of
+from edgecnn.quantize.partial import PartialNetwork, read_by, run_part
 
 GraphOf = Callable[..., Any]
 OutputsOf = Callable[..., dict[str, np.ndarray]]

@@ -45,14 +45,11 @@ class _RecordingSink:
         self.ages_ns: list[int] = []
         self._then = then
 
-    def write(self, frame: Frame, result: Classification, age_ns: int) -> None:
+    def put(self, frame: Frame, result: Classification, age_ns: int) -> None:
         self.indices.append(frame.index)
         self.results.append(result)
         self.ages_ns.append(age_ns)
         self._then(frame)
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.fixture
@@ -75,8 +72,14 @@ def session_taking() -> Callable[[float], FakeSession]:
 def frame_of() -> Callable[..., Frame]:
     """A maker of frames of one brightness."""
 
-    def make(index: int, captured_s: float = 0.0, level: int = 0, size_hw: tuple[int, int] = (120, 320)) -> Frame:
-        return Frame(index, int(captured_s * 1e9), np.full((*size_hw, 3), level, np.uint8))
+    def make(
+        index: int,
+        captured_s: float = 0.0,
+        level: int = 0,
+        size_hw: tuple[int, int] = (120, 320),
+        source: str = "door",
+    ) -> Frame:
+        return Frame(index, int(captured_s * 1e9), np.full((*size_hw, 3), level, np.uint8), source)
 
     return make
 

@@ -18,12 +18,10 @@ torchvision = pytest.importorskip("torchvision", reason="torchvision is not inst
 
 from edgecnn.core.recipe import ModelPart  # noqa: E402 - after the skip
 from edgecnn.errors import EnvironmentMissing, InputError  # noqa: E402
+from edgecnn.train.networks import lenet5  # noqa: E402
 from edgecnn.train.weights import fill, read_state_dict  # noqa: E402
 from edgecnn.train.zoo import (  # noqa: E402
     build_module,
-    coco_labels,
-    imagenet_labels,
-    lenet5,
     load_weights,
     timm_classes,
     timm_preprocess,
@@ -428,20 +426,3 @@ def test_arguments_that_a_network_does_not_take_are_named(source: str) -> None:
         pytest.importorskip("timm", reason="timm is not installed: pip install 'edgecnn[timm]'")
     with pytest.raises(InputError, match=r"called with .*wheels=4.*TypeError"):
         build_module(ModelPart(source=source, arguments={"wheels": 4}))
-
-
-def test_imagenet_has_a_thousand_names() -> None:
-    labels = imagenet_labels()
-
-    assert len(labels) == 1000
-    assert labels[0] == "tench"
-    assert labels[-1] == "toilet tissue"
-
-
-def test_the_classes_of_coco_are_in_the_order_of_their_ids() -> None:
-    labels = coco_labels()
-
-    assert len(set(labels)) == 80
-    assert [labels.index(name) for name in ("person", "stop sign", "dog", "dining table", "toothbrush")] == [
-        0, 11, 16, 60, 79
-    ]  # fmt: skip

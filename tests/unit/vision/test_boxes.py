@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgecnn.vision.boxes import box_areas, clip_boxes, iou_matrix, non_maximum_suppression, xyxy_from_cxcywh
+from edgecnn.vision.boxes import (
+    box_areas,
+    clip_boxes,
+    iou_matrix,
+    non_maximum_suppression,
+    row_maxima,
+    xyxy_from_cxcywh,
+)
 
 # Of an overlap, in float32: torchvision sums in another order.
 ROUNDING = 1e-6
@@ -90,3 +97,19 @@ def test_clipping_keeps_what_is_in_the_frame() -> None:
 
     np.testing.assert_array_equal(found, [[0, 0, 5, 5], [90, 40, 100, 50], [100, 10, 100, 20], [1, 2, 3, 50]])
     np.testing.assert_array_equal(box_areas(found), [25, 100, 0, 96])
+
+
+@pytest.mark.parametrize("shape", [(0, 80), (1, 1), (300, 1), (300, 2), (300, 80), (7, 1000)])
+def test_row_maxima_are_numpys(shape: tuple[int, int]) -> None:
+    values = np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
+    part = np.pad(values, ((0, 0), (5, 0)))[:, 5:]
+    for given in (values, np.asfortranarray(values), values.astype(np.float64), part):
+        np.testing.assert_array_equal(row_maxima(given), given.max(axis=1))
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_row_maxima_do_not_hide_what_is_no_number(odd: float) -> None:
+    for column in range(9):
+        values = np.zeros((5, 9), np.float32)
+        values[3, column] = odd
+        np.testing.assert_array_equal(row_maxima(values), values.max(axis=1))

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgecnn.core.classifier import Classifier
+from edgecnn.core.classifier import Classifier, Shown
+from edgecnn.core.frame import UNKNOWN
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.vision.decode import decode_classification, softmax
 
@@ -49,7 +50,7 @@ def test_half_precision_is_computed_in_double() -> None:
 
 
 def test_the_best_come_first() -> None:
-    found = decode_classification(np.float32([[0, 3, 1, 2]]), NETWORK, top=3)
+    found = decode_classification(np.float32([[0, 3, 1, 2]]), replace(NETWORK, shown=Shown(top=3)))
 
     assert found.classes == (1, 3, 2)
     assert found.labels == ("b", "d", "c")
@@ -60,7 +61,7 @@ def test_the_best_come_first() -> None:
 def test_probabilities_are_taken_as_they_are() -> None:
     after_softmax = replace(NETWORK, scores="probabilities")
 
-    found = decode_classification(np.float32([[0.125, 0.5, 0.25, 0.125]]), after_softmax, top=2)
+    found = decode_classification(np.float32([[0.125, 0.5, 0.25, 0.125]]), replace(after_softmax, shown=Shown(top=2)))
 
     assert found.classes == (1, 2)
     assert found.probabilities == (0.5, 0.25)
@@ -75,7 +76,7 @@ def test_of_equals_the_lower_class_comes_first(logits: list[float]) -> None:
 
 
 def test_no_more_are_named_than_there_are() -> None:
-    found = decode_classification(np.float32([[1, 0]]), NETWORK, top=5)
+    found = decode_classification(np.float32([[1, 0]]), NETWORK)
 
     assert found.classes == (0, 1)
     assert sum(found.probabilities) == pytest.approx(1)
@@ -85,3 +86,16 @@ def test_numbers_are_pythons_own() -> None:
     found = decode_classification(np.float32([[1, 0]]), NETWORK)
 
     assert {type(value) for value in (*found.classes, *found.probabilities)} == {int, float}
+
+
+@pytest.mark.parametrize(("threshold", "labels"), [(0.6, ("unknown", "b", "a")), (0.5, ("b", "a")), (None, ("b", "a"))])
+def test_what_is_not_sure_enough_is_unknown(threshold: float | None, labels: tuple[str, ...]) -> None:
+    network = replace(NETWORK, scores="probabilities", shown=Shown(top=2, unknown_below=threshold))
+
+    found = decode_classification(np.float32([[0.25, 0.5, 0.125, 0.125]]), network)
+
+    assert found.labels == labels
+    if labels[0] == "unknown":
+        assert (found.classes[0], found.probabilities[0]) == (UNKNOWN, 0.5)
+    assert found.distribution is not None
+    assert found.distribution.tolist() == [0.25, 0.5, 0.125, 0.125]

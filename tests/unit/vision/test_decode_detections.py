@@ -11,7 +11,8 @@ import pytest
 from edgecnn.core.detector import Detector, Kind, Layout
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.errors import GateMissed, InputError
-from edgecnn.vision.decode_detections import candidates, decode_detections, settle_layout
+from edgecnn.vision.decode_detections import candidates, decode_detections
+from edgecnn.vision.settle_layout import settle_layout
 
 INPUT_HW = (96, 128)
 CELLS = sum((96 // stride) * (128 // stride) for stride in (8, 16, 32))
@@ -96,7 +97,48 @@ def boxes_scores() -> Outputs:
     return {"boxes": boxes, "scores": scores}
 
 
+def nanodet() -> Outputs:
+    """Of each side all the probability is in two neighbouring bins, so that their mean is its distance."""
+    out = np.full((CELLS, 3 + 32), -50, np.float32)
+    out[:, :3] = 0.01
+    out[:, 3::8] = 50
+    for box, kind, score, stride, start in zip(BOXES, CLASSES, SCORES, (8, 16), (0, 12 * 16), strict=True):
+        column, row = (box[:2] // stride).astype(int)
+        cell = start + row * (128 // stride) + column
+        point = np.array([column, row], np.float32) * stride
+        low, high = corners(box[None])[0, :2], corners(box[None])[0, 2:]
+        out[cell, kind] = score
+        for side, distance in enumerate(np.concatenate([point - low, high - point]) / stride):
+            whole, part = int(distance), distance % 1
+            out[cell, 3 + 8 * side : 11 + 8 * side] = -50
+            out[cell, 3 + 8 * side + whole], out[cell, 4 + 8 * side + whole] = np.log(
+                np.maximum([1 - part, part], 1e-9)
+            )
+    return {"out": out[None]}
+
+
+def rtdetr() -> Outputs:
+    out = np.zeros((1, 300, 7), np.float32)
+    out[0, :, :4] = 0.5
+    out[0, 3:5] = np.concatenate([BOXES / (128, 96, 128, 96), one_hot(2, SCORES)], axis=1)
+    return {"out": out}
+
+
+def rtdetr_top() -> Outputs:
+    out = np.zeros((1, 300, 6), np.float32)
+    out[0, :2] = np.concatenate([BOXES / (128, 96, 128, 96), SCORES[:, None], CLASSES[:, None]], axis=1)
+    return {"out": out}
+
+
+def torchvision() -> Outputs:
+    return {"boxes": corners(BOXES), "scores": SCORES, "labels": CLASSES + 1}
+
+
 MAKERS: dict[Kind, Any] = {
+    "nanodet": nanodet,
+    "rtdetr": rtdetr,
+    "rtdetr_top": rtdetr_top,
+    "torchvision": torchvision,
     "yolox": yolox,
     "yolov5": yolov5,
     "yolov8": yolov8,
@@ -107,9 +149,11 @@ MAKERS: dict[Kind, Any] = {
 
 
 def detector(kind: Kind, **layout: Any) -> Detector:
-    names = (
-        {"boxes": "boxes", "scores": "scores", "background": "first"} if kind == "boxes_scores" else {"boxes": "out"}
-    )
+    names: dict[str, Any] = {"boxes": "out"}
+    if kind in ("boxes_scores", "torchvision"):
+        names = {"boxes": "boxes", "scores": "scores", "background": "first"}
+    if kind == "torchvision":
+        names["numbers"] = "labels"
     return Detector(
         preprocess=Preprocess(size_hw=INPUT_HW),
         labels=("ant", "bee", "cat"),
@@ -130,7 +174,7 @@ def test_what_was_written_is_read(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_fp16_outputs_are_read_as_well(kind: Kind) -> None:
-    outputs = {name: value.astype(np.float16) for name, value in MAKERS[kind]().items()}
+    outputs = {name: value if name == "labels" else value.astype(np.float16) for name, value in MAKERS[kind]().items()}
 
     found = decode_detections(outputs, detector(kind), INPUT_HW)
 
@@ -160,7 +204,8 @@ def test_the_threshold_and_the_limit(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_values_that_are_no_numbers_are_refused(kind: Kind) -> None:
-    outputs = {name: np.full_like(value, np.nan) for name, value in MAKERS[kind]().items()}
+    made = MAKERS[kind]().items()
+    outputs = {name: value if name == "labels" else np.full_like(value, np.nan) for name, value in made}
 
     with pytest.raises(GateMissed, match="not a number"):
         decode_detections(outputs, detector(kind), INPUT_HW)
@@ -238,6 +283,35 @@ def test_a_layout_that_is_right_stays(kind: Kind) -> None:
     start = expected.model_copy(update={"background": None, "classes": 4}) if kind == "boxes_scores" else expected
 
     assert settle_layout(start, [MAKERS[kind]()], INPUT_HW) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "taken_for"), [("nanodet", "yolox"), ("rtdetr_top", "end_to_end")], ids=["yolox", "end_to_end"]
+)
+def test_layouts_of_the_same_shapes_are_told_apart_by_values(kind: Kind, taken_for: Kind) -> None:
+    start = detector(taken_for, classes=30 if taken_for == "yolox" else 3).layout
+
+    layout = settle_layout(start, [MAKERS[kind]()], INPUT_HW)
+
+    assert (layout.kind, layout.classes) == (kind, 3)
+    assert settle_layout(start, [MAKERS[kind]()], INPUT_HW, stated=("kind",)).kind == taken_for
+
+
+def test_two_classes_of_rtdetr_are_no_number_of_a_class() -> None:
+    outputs = {"out": rtdetr()["out"][:, :, :6]}
+
+    layout = settle_layout(detector("end_to_end", classes=None).layout, [outputs], INPUT_HW)
+
+    assert (layout.kind, layout.classes, layout.box_unit) == ("rtdetr", 2, "relative")
+
+
+def test_corners_that_may_be_centres_are_refused_with_the_choices() -> None:
+    outputs = end_to_end()
+    outputs["out"][..., :4] /= (128, 96, 128, 96)
+
+    with pytest.raises(InputError, match="either corners or large ones by centre") as caught:
+        settle_layout(detector("end_to_end").layout, [outputs], INPUT_HW)
+    assert "kind: rtdetr_top" in caught.value.hint
 
 
 def test_yoloxs_boxes_that_are_pixels_already_are_noticed() -> None:

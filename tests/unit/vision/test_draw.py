@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from edgecnn.core.frame import Classification, Detections
+from edgecnn.core.frame import Classification, Detections, LineCount, ZoneCount
 from edgecnn.vision.draw import draw_classification, draw_detections
 
 BAR = (40, 73, 40)
@@ -142,3 +144,21 @@ def test_classes_have_colours_of_their_own_and_the_strip_the_status() -> None:
     plain = draw_detections(blank, boxes(), "")
     np.testing.assert_array_equal(draw_detections(blank, boxes((0, 50, 100, 140)), "")[100:], plain[100:])
     assert (draw_detections(blank, boxes(), "12 ms")[100:] != plain[100:]).any()
+
+
+def test_numbers_lines_and_zones_are_drawn() -> None:
+    blank = np.zeros((200, 300, 3), np.uint8)
+    found = boxes((100, 80, 180, 150), label="dog")
+    plain = draw_detections(blank, found, "")
+    numbered = replace(found, tracks=np.array([7]))
+    line = LineCount("door", ((0.0, 180.0), (300.0, 180.0)), {"dog": 1}, {})
+    zone = ZoneCount("yard", ((200.0, 20.0), (290.0, 20.0), (290.0, 60.0)), {})
+
+    assert (draw_detections(blank, numbered, "") != plain).any()
+    np.testing.assert_array_equal(draw_detections(blank, replace(found, tracks=np.array([0])), ""), plain)
+    with_line = draw_detections(blank, replace(found, lines=(line,)), "")
+    assert (with_line != plain).any(axis=2)[180, 200:].all()
+    with_zone = (draw_detections(blank, replace(found, zones=(zone,)), "") != plain).any(axis=2)
+    assert with_zone[20:61, 290].all()
+    counted = replace(line, into={"dog": 2})
+    assert (draw_detections(blank, replace(found, lines=(counted,)), "") != with_line).any()

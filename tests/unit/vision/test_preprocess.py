@@ -129,7 +129,8 @@ def test_the_longer_side_is_torchvisions(size_hw: tuple[int, int], monkeypatch: 
         return resize(source, size_wh, interpolation=interpolation)
 
     monkeypatch.setattr(cv2, "resize", watched)
-    preprocess(image, IMAGENET)
+    # Linear, as of what areas are averaged over only those are read that the crop leaves.
+    preprocess(image, IMAGENET.model_copy(update={"interpolation": "linear"}))
 
     assert made == [transforms.Resize(256)(to_pil(image)).size]
 
@@ -332,3 +333,20 @@ def test_in_a_letterboxed_frame_the_whole_picture_is_seen(size_hw: tuple[int, in
     frame = embedded_frame(np.full((*size_hw, 3), 200, np.uint8), spec)
     assert (frame == 200).all(axis=2).any(axis=1).sum() == rows
     assert set(np.unique(frame)) == {7, 200}
+
+
+@pytest.mark.parametrize("frame_hw", [*SIZES, (720, 1280), (576, 768), (1080, 1440), (600, 900)], ids=str)
+@pytest.mark.parametrize(("side", "size_hw"), [(32, (32, 20)), (96, (64, 80)), (256, (224, 224)), (255, (1, 199))])
+def test_what_is_cut_away_need_not_be_read(frame_hw: tuple[int, int], side: int, size_hw: tuple[int, int]) -> None:
+    """To the last bit: the resize of the whole frame, then the crop."""
+    spec = Preprocess(size_hw=size_hw, resize="shorter_side", shorter_side=side, interpolation="area")
+    image = picture(*frame_hw)
+    place = spec.placement(frame_hw)
+    whole = Preprocess(size_hw=place.resized_hw, resize="stretch", interpolation="area")
+
+    resized = resize_and_crop(image, whole)
+
+    top, left = -place.top, -place.left
+    np.testing.assert_array_equal(
+        resize_and_crop(image, spec), resized[top : top + size_hw[0], left : left + size_hw[1]]
+    )

@@ -30,10 +30,9 @@
 
   const base = (host, more) => ({
     width: printing() ? PAPER_WIDTHS[host.closest(".pair") ? 1 : 0] : host.clientWidth,
-    height: printing() ? 220 : 260,
     legend: { show: false }, padding: [12, 14, 0, 0],
     cursor: { y: false, points: { size: 7 }, drag: { x: true, y: false } },
-    ...more,
+    ...more, height: Math.min(more.height || 260, printing() ? 220 : 400),
     hooks: { ...more.hooks, setCursor: [(u) => {
       const readout = document.getElementById(`${host.id}-readout`);
       readout.textContent = u.cursor.left >= 0 && u.cursor.idx != null ? more.readout(u) : "";
@@ -113,12 +112,31 @@
       ctx.fill();
       ctx.stroke();
       ctx.fillStyle = colour("--ink");
+      // Where there is no room to the right of a point, its label stands above the line, at the plot's edge.
       ctx.textAlign = fits ? "left" : "right";
-      ctx.fillText(label, fits ? x + 8 * ratio : x - 4 * ratio, y + 6 * ratio);
+      ctx.fillText(label, fits ? x + 8 * ratio : bbox.left + bbox.width, fits ? y + 6 * ratio : bbox.top - 16 * ratio);
     }
     ctx.restore();
   };
 
+  const spanned = (u, low, high) => (low < high ? [low, high] : [low - 1, high + 1]);
+  const isPower = (value) => Math.abs(Math.log10(value) - Math.round(Math.log10(value))) < 1e-9;
+  const plain = (value) => (value >= 1 ? count(value) : String(Number(value.toPrecision(1))));
+  // Names beside their colours, above a chart of several lines.
+  const legend = (host, rows) => {
+    const heading = host.parentElement.querySelector("h3");
+    heading.replaceChildren(...rows.flatMap(([name, line]) => {
+      const item = document.createElement("span");
+      const swatch = document.createElement("i");
+      item.className = "key";
+      swatch.className = "swatch";
+      swatch.style.background = colour(line);
+      item.append(swatch, name);
+      return [item, " "];
+    }));
+  };
+  // Charts over the same seconds stand below each other, so what is left of the plot is as wide in all of them.
+  const OVER_TIME = 66;
   const asGiven = (u, low, high) => [low, high];
 
   const charts = {
@@ -127,14 +145,14 @@
       return new uPlot(base(host, {
         padding: [22, 14, 0, 0],
         scales: { x: { time: false, range: asGiven }, y: { range: (u, low, high) => [0, (high || 1) * 1.04] } },
-        axes: [axis("frame to result, ms"), upAxis("frames", { values: (u, splits) => splits.map((v) => (v % 1 ? "" : count(v))) })],
+        axes: [axis("latency, ms"), upAxis("samples", { values: (u, splits) => splits.map((v) => (v % 1 ? "" : count(v))) })],
         series: [{}, { fill: colour("--accent-2"), width: 0, paths: binned, points: { show: false } }],
         hooks: { draw: [namedLines] },
         readout: (u) => {
           const value = u.posToVal(u.cursor.left, "x");
           const bin = Math.min(Math.max(edges.findIndex((edge) => edge > value) - 1, 0), counts.length - 1);
           const share = figure((100 * counts[bin]) / data.frames);
-          return `${figure(edges[bin])}–${figure(edges[bin + 1])} ms: ${count(counts[bin])} frames, ${share}%`;
+          return `${figure(edges[bin])}–${figure(edges[bin + 1])} ms: ${count(counts[bin])} samples, ${share}%`;
         },
       }), [edges, [...counts, 0]], host);
     },
@@ -142,7 +160,7 @@
     ecdf: (host) => new uPlot(base(host, {
       padding: [22, 14, 0, 0],
       scales: { x: { time: false, range: asGiven }, y: { range: [0, 104] } },
-      axes: [axis("frame to result, ms"), upAxis("frames, %", { splits: () => [0, 25, 50, 75, 100] })],
+      axes: [axis("latency, ms"), upAxis("samples, %", { splits: () => [0, 25, 50, 75, 100] })],
       series: [{}, {
         stroke: colour("--accent"), fill: colour("--tint"), width: 2,
         paths: uPlot.paths.stepped({ align: 1 }), points: { show: false },
@@ -152,42 +170,140 @@
     }), [data.ecdf.latency, data.ecdf.percent], host),
 
     timeline: (host) => {
-      const { first, lowest, median, highest, ceiling } = data.timeline;
-      const single = first.length === data.frames;
-      const above = first.map(() => null);
-      for (const index of data.timeline.above) above[index] = ceiling;
-      const clipped = [lowest, highest, median].map((values) => values.map((value) => Math.min(value, ceiling)));
+      const { seconds, count: counts, lowest, median, p99, highest, rounds, ceiling, above } = data.timeline;
+      const single = counts.every((samples) => samples === 1);
+      // Between two rounds the line breaks: at a place of its own, where all series are null.
+      const places = [];
+      seconds.forEach((second, index) => {
+        if (index && rounds[index] !== rounds[index - 1]) places.push([(second + seconds[index - 1]) / 2, -1]);
+        places.push([second, index]);
+      });
+      const pick = (values) => places.map(([, index]) => (index < 0 ? null : Math.min(values[index], ceiling)));
+      const dotted = new Set(above);
       const dots = { show: true, size: 5, width: 0 };
       const range = (u, low, high) => {
         const margin = 0.06 * (high - low) || 0.05 * high || 1;
         return [Math.max(low - margin, 0), high + margin];
       };
       return new uPlot(base(host, {
-        scales: { x: { time: false, range: (u, low, high) => (low < high ? [low, high] : [low - 1, high + 1]) }, y: { range } },
-        axes: [
-          axis("frame", { values: (u, splits) => splits.map((v) => (v % 1 ? "" : count(v))) }),
-          upAxis("frame to result, ms"),
-        ],
+        scales: { x: { time: false, range: spanned }, y: { range } },
+        axes: [axis("seconds"), upAxis("latency, ms", { size: OVER_TIME })],
         series: [
           {},
           { width: 0, points: { show: false } },
           { width: 0, points: { show: false } },
           single
             ? { paths: () => null, points: { ...dots, size: 4, fill: colour("--accent") } }
-            : { stroke: colour("--accent"), width: 1.5, points: { show: false } },
+            : { stroke: colour("--accent"), width: 1.5, points: { show: counts.length < 40, size: 4, fill: colour("--accent") } },
           { paths: () => null, points: { ...dots, fill: colour("--warning") } },
         ],
         bands: single ? [] : [{ series: [2, 1], fill: colour("--tint") }],
         readout: (u) => {
-          const index = u.cursor.idx;
-          if (single) return `frame ${count(first[index])}: ${figure(median[index])} ms`;
-          const last = (first[index + 1] ?? data.frames + 1) - 1;
-          const range = `${figure(lowest[index])}–${figure(highest[index])} ms`;
-          return `frames ${count(first[index])}–${count(last)}: median ${figure(median[index])} ms, ${range}`;
+          const index = places[u.cursor.idx][1];
+          if (index < 0) return "";
+          const at = `${figure(seconds[index])} s`;
+          if (single) return `${at}: ${figure(median[index])} ms`;
+          const span = `${figure(lowest[index])}–${figure(highest[index])} ms`;
+          return `${at}, ${count(counts[index])} samples: median ${figure(median[index])}, p99 ${figure(p99[index])}, ${span}`;
         },
-      }), [first, ...clipped, above], host);
+      }), [
+        places.map(([second]) => second), pick(lowest), pick(highest), pick(median),
+        places.map(([, index]) => (dotted.has(index) ? ceiling : null)),
+      ], host);
+    },
+
+    roofline: (host) => {
+      const { names, intensity, rate, part, roofs } = data.roofline;
+      const order = intensity.map((_, index) => index).sort((a, b) => intensity[a] - intensity[b]);
+      const sorted = (values) => order.map((index) => values[index]);
+      const reach = (values, more) => {
+        const all = [...values, ...more].filter((value) => value > 0);
+        return [Math.min(...all) / 2, Math.max(...all) * 2];
+      };
+      const ridge = roofs ? roofs[0] / roofs[1] : null;
+      const xs = reach(intensity, roofs ? [ridge] : []);
+      const ys = reach(rate, roofs ? [roofs[0]] : []);
+      const roof = (u) => {
+        if (!roofs) return;
+        const { ctx } = u;
+        const at = (x, y) => [u.valToPos(x, "x", true), u.valToPos(y, "y", true)];
+        ctx.save();
+        ctx.beginPath();
+        ctx.rect(u.bbox.left, u.bbox.top, u.bbox.width, u.bbox.height);
+        ctx.clip();
+        ctx.strokeStyle = colour("--ink");
+        ctx.lineWidth = 1.5 * devicePixelRatio;
+        ctx.beginPath();
+        ctx.moveTo(...at(xs[0], xs[0] * roofs[1]));
+        ctx.lineTo(...at(ridge, roofs[0]));
+        ctx.lineTo(...at(xs[1], roofs[0]));
+        ctx.stroke();
+        ctx.fillStyle = colour("--muted");
+        ctx.font = FONT.replace("12px", `${12 * devicePixelRatio}px`);
+        ctx.textAlign = "right";
+        const [right, top] = at(xs[1], roofs[0]);
+        ctx.fillText(`${count(Math.round(roofs[0]))} GOP/s`, right - 6 * devicePixelRatio, top + 16 * devicePixelRatio);
+        ctx.restore();
+      };
+      const discs = (u) => {
+        const { ctx } = u;
+        const ratio = devicePixelRatio;
+        ctx.save();
+        u.data[0].forEach((x, index) => {
+          const size = (3 + 22 * Math.sqrt(sorted(part)[index])) * ratio;
+          ctx.beginPath();
+          ctx.arc(u.valToPos(x, "x", true), u.valToPos(u.data[1][index], "y", true), size / 2 + 1, 0, 2 * Math.PI);
+          ctx.fillStyle = colour("--tint");
+          ctx.strokeStyle = colour("--accent");
+          ctx.lineWidth = 1.5 * ratio;
+          ctx.fill();
+          ctx.stroke();
+        });
+        ctx.restore();
+      };
+      const logs = {
+        filter: (u, splits) => splits,
+        values: (u, splits) => splits.map((value) => (isPower(value) ? plain(value) : "")),
+      };
+      const decades = { show: true, stroke: colour("--line"), width: 1, filter: (u, splits) => splits.map((value) => (isPower(value) ? value : null)) };
+      return new uPlot(base(host, {
+        height: 320,
+        scales: { x: { time: false, distr: 3, range: () => xs }, y: { distr: 3, range: () => ys } },
+        axes: [axis("operations a byte", logs), upAxis("GOP/s", { ...logs, grid: decades })],
+        series: [{}, { paths: () => null, points: { show: false } }],
+        hooks: { draw: [roof, discs] },
+        readout: (u) => {
+          const index = order[u.cursor.idx];
+          return `${names[index]}: ${figure(rate[index])} GOP/s at ${figure(intensity[index])} a byte, ${figure(100 * part[index])}%`;
+        },
+      }), [sorted(intensity), sorted(rate)], host);
     },
   };
+  if (!data.roofline) delete charts.roofline;
+
+  // One chart for each unit, under the timeline and over the same seconds.
+  const LINES = ["--accent", "--warning", "--ok", "--error", "--muted", "--accent-2"];
+  data.sensors.forEach(({ unit, series }, index) => {
+    charts[`sensor-${index}`] = (host) => {
+      const joined = uPlot.join(series.map((each) => [each.seconds, each.values]));
+      const last = data.timeline.seconds[data.timeline.seconds.length - 1];
+      const chart = new uPlot(base(host, {
+        height: 150,
+        scales: { x: { time: false, range: (u, low, high) => spanned(u, Math.min(low, 0), Math.max(high, last)) } },
+        axes: [axis("seconds"), upAxis(unit, { size: OVER_TIME })],
+        series: [{}, ...series.map((each, at) => ({
+          label: each.name, stroke: colour(LINES[at % LINES.length]), width: 1.5, spanGaps: false, points: { show: false },
+        }))],
+        readout: (u) => series
+          .map((each, at) => [each.name, u.data[at + 1][u.cursor.idx]])
+          .filter(([, value]) => value != null)
+          .map(([name, value]) => `${name} ${figure(value)} ${unit}`)
+          .join(", "),
+      }), joined, host);
+      legend(host, series.map((each, at) => [each.name, LINES[at % LINES.length]]));
+      return chart;
+    };
+  });
 
   const hosts = Object.keys(charts).map((name) => document.getElementById(name));
   // A chart takes its colours when it is made, so a change of scheme makes all of them anew.

@@ -21,7 +21,6 @@ from edgecnn.runtime.sources.video import VideoSource
         ("nowhere.mp4", "no such file or folder"),
         ("nowhere.png", "no such file or folder"),
         ("nowhere", "no such file or folder"),
-        ("/dev/video99", "cannot be opened as video"),
         ("csi://x", "the camera's number is missing"),
         ("csi://", "the camera's number is missing"),
         ("csi://[0", "the camera's number is missing"),

@@ -1,0 +1,1 @@
+"""``edgecnn check`` on the corpus and on graphs that TensorRT refuses, beside trtcheck."""

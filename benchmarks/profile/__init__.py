@@ -1,0 +1,1 @@
+"""Whether the profiler's own figures are right."""

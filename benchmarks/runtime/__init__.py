@@ -1,0 +1,1 @@
+"""Bars of the runtime, beside what people write by hand."""

@@ -1,0 +1,59 @@
+"""What a training leaves beside its checkpoint: the report, lists of its pictures, and a recipe to convert it with."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edgecnn.build.training import HELD_OUT, LEARNED, REPORT
+from edgecnn.core.artifact import Artifact
+from edgecnn.core.files import write_atomically, write_text
+from edgecnn.core.recipe import Recipe
+
+
+def write_training(recipe: Recipe, checkpoint: Artifact, out: Path) -> dict[str, Path]:
+    """Copy a checkpoint and its report to where they are wanted, and write the recipe of the finished network.
+
+    The recipe calibrates on the pictures that were learnt from, and is judged on those that were kept back.
+
+    Args:
+        recipe: What was trained, with its classes.
+        checkpoint: The result.
+        out: The checkpoint's new file; the others are named after it.
+
+    Returns:
+        The files by what they are.
+    """
+    assert recipe.train is not None
+    made = {"checkpoint": out, "report": out.with_suffix(".html")}
+    _copy(checkpoint.path, out)
+    _copy(checkpoint.path.with_name(REPORT), made["report"])
+    if recipe.train.objective != "softmax":
+        return made
+    lists: dict[str, str] = {}
+    for key, name, suffix in (("calibration", LEARNED, ".learned.csv"), ("evaluation", HELD_OUT, ".heldout.csv")):
+        source = checkpoint.path.with_name(name)
+        if source.is_file() and source.read_text(encoding="utf-8").count("\n") > 1:
+            _copy(source, out.with_suffix(suffix))
+            lists[key] = out.with_suffix(suffix).name
+    made["recipe"] = out.with_suffix(".yaml")
+    write_text(made["recipe"], yaml.safe_dump(_document(recipe, out, lists), sort_keys=False, allow_unicode=True))
+    return made
+
+
+def _document(recipe: Recipe, out: Path, lists: dict[str, str]) -> dict[str, Any]:
+    document = recipe.model_dump(mode="json", exclude_unset=True, exclude={"train", "data", "labels"})
+    source = Path(recipe.model.source.rpartition(":")[0])
+    model: dict[str, Any] = {**document["model"], "weights": out.name, "num_classes": recipe.model.num_classes}
+    if source.parent.name:  # a folder that the code of a network of one's own lies in
+        model["source"] = str(source.resolve()) + ":" + recipe.model.source.rpartition(":")[2]
+    labels = list(recipe.labels) if isinstance(recipe.labels, tuple) else None
+    return {**document, "description": f"{recipe.name}, trained", "model": model, "labels": labels, "data": lists}
+
+
+def _copy(source: Path, target: Path) -> None:
+    with write_atomically(target) as part:
+        shutil.copyfile(source, part)

@@ -1,0 +1,1 @@
+"""Latency, memory and energy of a network on a board that is not there."""

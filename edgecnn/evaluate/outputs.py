@@ -1,0 +1,95 @@
+"""How near a network's numbers, vectors or masks are to the FP32 network's, over a set of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn.core.artifact import OutputAccuracy
+from edgecnn.core.progress import Progress
+from edgecnn.core.readings import Embedder, Regressor, Segmenter
+from edgecnn.evaluate.accuracy import frames_of
+from edgecnn.evaluate.parity import Network, only_output
+from edgecnn.vision.decode_readings import class_map, decode_embedding, decode_measurements
+
+Array = npt.NDArray[Any]
+# Values that are nearly the same in all pictures are compared as parts of themselves: their spread means nothing.
+_LEAST_SPREAD = 0.01
+
+
+def predict_outputs(
+    network: Network, paths: Sequence[Path], usage: Regressor | Embedder | Segmenter, progress: Progress, label: str
+) -> Array:
+    """Run a network over pictures.
+
+    Args:
+        network: To run.
+        paths: The pictures.
+        usage: Their preprocessing, and what the output means.
+        progress: Who is told.
+        label: What is being done, for the progress bar.
+
+    Returns:
+        One row a picture: values float64 (N, V), vectors float32 (N, D), or classes uint8 (N, h, w) on the output's
+        grid.
+    """
+    rows: list[Array] = []
+    with progress.task(label, len(paths)) as task:
+        for frame in frames_of(paths, usage.preprocess):
+            outputs = network(frame)
+            match usage:
+                case Regressor():
+                    rows.append(np.array(decode_measurements(only_output(outputs), usage).values))
+                case Embedder():
+                    rows.append(decode_embedding(only_output(outputs)).vector)
+                case Segmenter():
+                    rows.append(class_map(outputs, usage))
+            task.advance()
+    return np.stack(rows)
+
+
+def output_accuracy_of(found: Array, reference: Array, usage: Regressor | Embedder | Segmenter) -> OutputAccuracy:
+    """How near the outputs of two networks are, of the same pictures and from ``predict_outputs``.
+
+    Args:
+        found: Of the network in question.
+        reference: Of the FP32 network.
+        usage: What they are.
+    """
+    match usage:
+        case Regressor():
+            return OutputAccuracy(images=len(found), relative_error=relative_error(found, reference))
+        case Embedder():
+            cosines = (found.astype(np.float64) * reference).sum(axis=1)
+            return OutputAccuracy(images=len(found), cosine=float(cosines.mean()), lowest_cosine=float(cosines.min()))
+        case Segmenter():
+            return OutputAccuracy(
+                images=len(found),
+                mean_iou=mean_iou(found, reference, len(usage.labels)),
+                pixel_agreement=float((found == reference).mean()),
+            )
+
+
+def relative_error(found: Array, reference: Array) -> float:
+    """Root mean square of each value's difference, as a part of how far the reference's is spread; of the worst value.
+
+    Args:
+        found: (N, V).
+        reference: (N, V).
+    """
+    size = np.sqrt((reference**2).mean(axis=0))
+    spread = np.maximum(reference.std(axis=0), _LEAST_SPREAD * size)
+    error = np.sqrt(((found - reference) ** 2).mean(axis=0))
+    return float((error / np.maximum(spread, np.finfo(np.float64).tiny)).max())
+
+
+def mean_iou(found: Array, reference: Array, classes: int) -> float:
+    """Intersection over union of each class over all pictures together, the mean of the classes that occur."""
+    pairs = np.bincount(reference.ravel().astype(np.int64) * classes + found.ravel(), minlength=classes**2)
+    table = pairs.reshape(classes, classes)
+    union = table.sum(axis=0) + table.sum(axis=1) - table.diagonal()
+    return float((table.diagonal()[union > 0] / union[union > 0]).mean())

@@ -1,0 +1,154 @@
+"""Profiles side by side: their figures, what about their measurements is unlike, and which differences are real."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edgecnn.errors import GateMissed, InputError
+from edgecnn.profiling.differences import Method, Ratio, Verdict, latency_ratios, method_for, ratio_figures, verdict_of
+from edgecnn.profiling.figures import figures_of
+from edgecnn.profiling.gate import Condition
+from edgecnn.profiling.records import Profile
+
+# Versions of these change a latency; what else is installed does not take part.
+_PACKAGES = ("edgecnn", "numpy", "opencv-python", "opencv-python-headless", "onnxruntime", "tensorrt")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Compared(_Part):
+    """One profile, and what it is in parts of the first one."""
+
+    name: str
+    bundle: str
+    mode: str
+    precision: str
+    target: str
+    backend: str
+    machine: str
+    power_mode: str | None
+    model_sha256: str
+    figures: dict[str, float]
+    method: Method | None = Field(description="null for the first")
+    ratios: dict[str, Ratio] = Field(description="of the latency's percentiles, such as p50, to the first one's")
+    verdict: Verdict | None = Field(description="null for the first")
+    decided_by: str | None = Field(description="the percentile that the verdict is by, such as p10; null for the first")
+    unlike: tuple[str, ...] = Field(description="what differs from the first in how and where it was measured")
+    warnings: tuple[str, ...]
+
+    def named_figures(self) -> dict[str, float]:
+        """All that a condition may ask for."""
+        ratios = {float(name.removeprefix("p")): ratio for name, ratio in self.ratios.items()}
+        return self.figures | ratio_figures(ratios)
+
+
+class Comparison(_Part):
+    """What ``edgecnn compare --json`` prints."""
+
+    schema_version: Literal[1] = 1
+    profiles: tuple[Compared, ...] = Field(min_length=1, description="the first is what others are held against")
+
+
+def compare_profiles(profiles: Mapping[str, Profile], *, unlike: bool = False) -> Comparison:
+    """Hold profiles against the first of them.
+
+    Args:
+        profiles: By name.
+        unlike: Whether they may differ in how and where they were measured.
+
+    Raises:
+        InputError: They do, and may not.
+    """
+    names = list(profiles)
+    baseline = profiles[names[0]]
+    rows = [_row(name, profiles[name], baseline if name != names[0] else None) for name in names]
+    differing = {row.name: row.unlike for row in rows if row.unlike}
+    if differing and not unlike:
+        told = "; ".join(f"{name}: {', '.join(each)}" for name, each in differing.items())
+        raise InputError(
+            f"measured under unlike conditions, compared with {names[0]}: {told}",
+            "measure both alike, or say --unlike to compare them all the same",
+        )
+    return Comparison(profiles=tuple(rows))
+
+
+def require_conditions(comparison: Comparison, condition: Condition) -> None:
+    """The gate: refuse where the condition holds for a profile. The first is only held against, if there are others.
+
+    Raises:
+        GateMissed: It holds for one.
+        InputError: It asks for a figure that a profile has not.
+    """
+    judged = comparison.profiles[1:] or comparison.profiles
+    failed = [row for row in judged if condition.holds(row.named_figures(), row.name)]
+    if failed:
+        told = "; ".join(f"{row.name}: {condition.found(row.named_figures())}" for row in failed)
+        raise GateMissed(f"--fail-if {condition.text}: {told}")
+
+
+def unlike_of(baseline: Profile, other: Profile) -> tuple[str, ...]:
+    """What differs in how and where two profiles were measured, in words; models are what is compared."""
+    here, there = baseline.environment, other.environment
+    pairs: dict[str, tuple[object, object]] = {
+        "mode": (baseline.mode, other.mode),
+        "rate": (baseline.fps, other.fps),
+        "machine": (here.machine, there.machine),
+        "architecture": (here.architecture, there.architecture),
+        "system": (here.system, there.system),
+        "cores": (here.cores, there.cores),
+        "L4T": (here.l4t, there.l4t),
+        "power mode": (here.power_mode, there.power_mode),
+        "backend": (baseline.backend, other.backend),
+        "threads": (baseline.threads, other.threads),
+        "governor": (
+            baseline.before.governor if baseline.before else None,
+            other.before.governor if other.before else None,
+        ),
+        **{name: (here.packages.get(name), there.packages.get(name)) for name in _PACKAGES},
+    }
+    if baseline.trtexec is not None and other.trtexec is not None:
+        mine, theirs = baseline.trtexec, other.trtexec
+        pairs |= {
+            "TensorRT": (mine.version, theirs.version),
+            "transfers": (_on(mine.transfers), _on(theirs.transfers)),
+            "spin-wait": (_on(mine.spin_wait), _on(theirs.spin_wait)),
+            "CUDA graph": (_on(mine.cuda_graph), _on(theirs.cuda_graph)),
+        }
+    return tuple(f"{name} {_word(two)} and not {_word(one)}" for name, (one, two) in pairs.items() if one != two)
+
+
+def _row(name: str, profile: Profile, baseline: Profile | None) -> Compared:
+    ratios = {} if baseline is None else latency_ratios(baseline, profile)
+    method = None if baseline is None else method_for(baseline, profile)
+    decided_by, verdict = (None, None) if method is None else verdict_of(ratios, method)
+    return Compared(
+        name=name,
+        bundle=profile.bundle,
+        mode=profile.mode,
+        precision=profile.precision,
+        target=profile.target,
+        backend=profile.backend,
+        machine=profile.environment.machine,
+        power_mode=profile.environment.power_mode,
+        model_sha256=profile.model_sha256,
+        figures=figures_of(profile),
+        method=method,
+        ratios={f"p{percent:g}": ratio for percent, ratio in ratios.items()},
+        verdict=verdict,
+        decided_by=None if decided_by is None else f"p{decided_by:g}",
+        unlike=() if baseline is None else unlike_of(baseline, profile),
+        warnings=profile.warnings,
+    )
+
+
+def _on(flag: bool) -> str:
+    return "on" if flag else "off"
+
+
+def _word(value: object) -> str:
+    return "none" if value is None else str(value)

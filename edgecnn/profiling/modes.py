@@ -1,0 +1,148 @@
+"""The modes of measuring: which processes run, one after another or in turn, and what each of them samples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from edgecnn.core.progress import Progress
+from edgecnn.profiling.bench import LEAST_SAMPLES, WAIT
+from edgecnn.profiling.records import Mode, Round, round_of
+from edgecnn.profiling.subject import Subject
+from edgecnn.profiling.worker import Request, Worker
+
+COLD_STAGES = ("start", "open", "first frame")
+COLD_STARTS = 10
+SUSTAINED_S = 600.0
+# Of two networks in turn: short, so that what else the machine does meets both; a few frames after those that bring the
+# network back into the caches; and turns enough that a median of them leaves out the odd ones.
+_TURN_S = 0.05
+_TURN_LEAST = 5
+_SETTLE = 2
+_LEAST_TURNS = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to measure.
+
+    Attributes:
+        mode: Single-stream, fixed-rate, offline, cold-start or sustained.
+        seconds: Of sampling, over all processes.
+        processes: Fresh ones, one after another; layout in memory makes each a little faster or slower.
+        fps: Of a fixed rate.
+        repeats: Of a cold start.
+    """
+
+    mode: Mode
+    seconds: float
+    processes: int = 5
+    fps: float | None = None
+    repeats: int = COLD_STARTS
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the processes gave.
+
+    Attributes:
+        rounds: In the order they were taken.
+        backend: What ran the network.
+        notes: What a reader should know.
+    """
+
+    rounds: tuple[Round, ...]
+    backend: str
+    notes: tuple[str, ...] = ()
+
+
+def take_rounds(subject: Subject, plan: Plan, progress: Progress) -> Measured:
+    """Measure one network.
+
+    Raises:
+        EdgecnnError: The network cannot be opened or run; see ``Worker``.
+    """
+    if plan.mode == "cold-start":
+        return _cold_starts(subject, plan.repeats, progress)
+    if plan.mode == "offline":
+        return _batches(subject, plan, progress)
+    processes = 1 if plan.mode == "sustained" else plan.processes
+    request = Request(plan.seconds / processes, -(-LEAST_SAMPLES // processes), plan.fps)
+    rounds: list[Round] = []
+    backend = ""
+    with progress.task(f"{plan.mode}, {plan.seconds:g} s in {processes} processes", processes) as task:
+        for number in range(processes):
+            with Worker((subject,), number) as worker:
+                rounds.append(worker.sample(request))
+                backend = worker.ready.descriptions[0]
+            task.advance()
+    return Measured(tuple(rounds), backend)
+
+
+def take_rounds_in_turn(first: Subject, second: Subject, plan: Plan, progress: Progress) -> tuple[Measured, Measured]:
+    """Measure two networks in turn, each for a twentieth of a second: what else the machine does meets both.
+
+    The order is that of A B, B A, A B ..., so that a steady drift favours neither.
+
+    Returns:
+        The rounds of both: those at one index were taken one right after the other.
+    """
+    request = Request(_TURN_S, max(_TURN_LEAST, -(-LEAST_SAMPLES // (_LEAST_TURNS * plan.processes))), settle=_SETTLE)
+    # Both together take twice the seconds of one.
+    share_ns = round(2e9 * plan.seconds / plan.processes)
+    taken: tuple[list[Round], list[Round]] = ([], [])
+    names: tuple[str, ...] = ("", "")
+    with progress.task(f"two networks in turn, {plan.seconds:g} s each", plan.processes) as task:
+        for number in range(plan.processes):
+            with Worker((first, second), number) as worker:
+                turn, begin = 0, time.monotonic_ns()
+                while turn < _LEAST_TURNS or time.monotonic_ns() - begin < share_ns:
+                    for which in (0, 1) if turn % 2 == 0 else (1, 0):
+                        taken[which].append(worker.sample(replace(request, which=which)))
+                    turn += 1
+                names = worker.ready.descriptions
+            task.advance()
+    return Measured(tuple(taken[0]), names[0]), Measured(tuple(taken[1]), names[1])
+
+
+def _batches(subject: Subject, plan: Plan, progress: Progress) -> Measured:
+    """Throughput of inference over batch sizes, inputs ready in memory, in every process all sizes."""
+    rounds: list[Round] = []
+    sizes: Sequence[int] = ()
+    backend = ""
+    with progress.task(f"offline, {plan.seconds:g} s in {plan.processes} processes", plan.processes) as task:
+        for number in range(plan.processes):
+            with Worker((subject,), number) as worker:
+                sizes, backend = worker.ready.batches, worker.ready.descriptions[0]
+                least = -(-LEAST_SAMPLES // plan.processes)
+                each = Request(plan.seconds / plan.processes / len(sizes), least)
+                rounds += [worker.sample(replace(each, batch=size)) for size in sizes]
+            task.advance()
+    one = [
+        f"the network takes {size} at once and no other number: there is one batch size to measure" for size in sizes
+    ]
+    return Measured(tuple(rounds), backend, tuple(one) if len(one) == 1 else ())
+
+
+def _cold_starts(subject: Subject, repeats: int, progress: Progress) -> Measured:
+    """A fresh process each time: its start with all imports, the opening of the session, the first frame's result."""
+    rounds: list[Round] = []
+    backend = ""
+    with progress.task("cold start", repeats) as task:
+        for number in range(repeats):
+            with Worker((subject,), number, warm=False) as worker:
+                ready, begin = worker.ready, worker.started_ns
+            marks = (begin, ready.entered_ns, ready.opened_ns, ready.first_ns)
+            spans = [[end - start] for start, end in pairwise(marks)]
+            rounds.append(round_of(number, begin, 0, [0], dict(zip(COLD_STAGES, spans, strict=True))))
+            backend = ready.descriptions[0]
+            task.advance()
+    note = "files that the first start has read stay in the system's memory: this is a fresh process, not a fresh board"
+    return Measured(tuple(rounds), backend, (note,))
+
+
+def missed_deadlines(rounds: Sequence[Round], fps: float) -> int:
+    """Frames whose result came after the next frame was due."""
+    return sum(int((each.total_ns() > 1e9 / fps).sum()) for each in rounds if WAIT in each.samples_ns)

@@ -1,0 +1,1 @@
+"""Loads, clocks, temperatures, power and throttling while something runs."""

@@ -1,0 +1,1 @@
+"""A run to look at in a browser, while it goes on."""

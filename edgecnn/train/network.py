@@ -1,0 +1,133 @@
+"""From samples to a network that has learnt them, and its answers on samples that it has not seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.progress import Progress
+from edgecnn.core.recipe import ModelPart
+from edgecnn.core.training_part import TrainPart
+from edgecnn.errors import InputError
+from edgecnn.train.features import features_of
+from edgecnn.train.layers import blocks_of, head_of, set_batch_norm_momentum, unscale
+from edgecnn.train.loader import Batches, FeatureBatches, PictureBatches
+from edgecnn.train.loop import Learned, Learning
+from edgecnn.train.objectives import Array, Regression, goal_of
+from edgecnn.train.outputs import outputs_of
+from edgecnn.train.samples import Samples
+from edgecnn.train.zoo import begin_with, build_module
+
+# Training pictures that are looked at without augmentation, to compare with the validation pictures.
+_LOOKED_AT = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a network says of samples, in inference mode and without augmentation.
+
+    Attributes:
+        scores: float32 (N, outputs): probabilities, or values.
+        targets: What is right.
+        figure: How good, 1 is best.
+    """
+
+    scores: Array
+    targets: Array
+    figure: float
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A network after training.
+
+    Attributes:
+        module: In inference mode, on the CPU.
+        learned: What each epoch gave.
+        figure_name: What ``Answers.figure`` is.
+        train: Answers on training samples, at most 1,000.
+        validation: Answers on those kept back, if there are any.
+    """
+
+    module: nn.Module
+    learned: Learned
+    figure_name: str
+    train: Answers
+    validation: Answers | None
+
+
+def train_network(
+    model: ModelPart,
+    train: Samples,
+    validation: Samples | None,
+    spec: Preprocess,
+    config: TrainPart,
+    state: Path,
+    features: Path,
+    progress: Progress,
+) -> Trained:
+    """Build a network and train it; on one machine the result depends on the arguments alone.
+
+    Args:
+        model: Which network.
+        train: What it learns from.
+        validation: What it is watched on.
+        spec: Preprocessing, the one that the deployed network gets.
+        config: How.
+        state: A file that a run which was killed goes on from; it is left there.
+        features: Folder of what frozen networks made of pictures.
+        progress: Who is told.
+
+    Raises:
+        InputError: The network and the samples do not go together.
+        GateMissed: It diverges.
+    """
+    torch.manual_seed(config.seed)
+    module = build_module(model)
+    if config.pretrained is not None:
+        begin_with(module, model, config.pretrained)
+    if config.batch_norm_momentum is not None:
+        set_batch_norm_momentum(module, config.batch_norm_momentum)
+    name, head = head_of(module, model.source)
+    outputs = int(head.weight.shape[0])
+    wanted = train.targets.shape[1] if train.targets.ndim == 2 else int(train.targets.max()) + 1
+    if wanted > outputs or (train.targets.ndim == 2 and wanted != outputs):
+        raise InputError(
+            f"model {model.source}: its last layer has {outputs} outputs, and {train.name} has {wanted} classes",
+            "mend model.num_classes, or for a network of your own model.arguments",
+        )
+    goal = goal_of(config, train.targets, outputs)
+    learning: nn.Module = module
+    train_batches: Batches
+    validation_batches: Batches | None = None
+    if config.layers == "head":
+        learning = head
+        rows = features_of(module, name, train, spec, config, config.views, features, progress)
+        train_batches = FeatureBatches(rows, train.targets, config)
+        if validation is not None:
+            rows = features_of(module, name, validation, spec, config, 1, features, progress)
+            validation_batches = FeatureBatches(rows, validation.targets, config)
+        blocks = [[inner for inner, _ in head.named_parameters()]]
+    else:
+        train_batches = PictureBatches(train, spec, config)
+        validation_batches = PictureBatches(validation, spec, config) if validation is not None else None
+        blocks = blocks_of(module, model.source)
+    training = Learning(learning, blocks, goal, train_batches, validation_batches, config, state, progress)
+    learned = training.learn()
+
+    def answers(batches: Batches, count: int | None) -> Answers:
+        found, targets = outputs_of(learning, batches, count=count)
+        scores = goal.scores(torch.from_numpy(found)).numpy()
+        return Answers(scores.astype(np.float32), targets, goal.figure(scores, targets))
+
+    on_train = answers(train_batches, _LOOKED_AT)
+    on_validation = answers(validation_batches, None) if validation_batches is not None else None
+    if isinstance(goal, Regression):
+        unscale(head, goal.means, goal.deviations)
+    module.eval()
+    return Trained(module, learned, goal.figure_name, on_train, on_validation)

@@ -1,0 +1,179 @@
+"""What a network learns from: pictures, or parts of them, each with its target."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn.core.files import hash_file
+from edgecnn.core.frame import Image
+from edgecnn.core.training_part import Objective
+from edgecnn.errors import InputError
+from edgecnn.vision.annotations import open_detection_set
+from edgecnn.vision.detection_set import DetectionSet
+from edgecnn.vision.images import ImageSet, open_image_set, read_image
+
+# Between several names in a CSV file's column label.
+_NAMES_PARTED_BY = "|"
+_SMALLEST_SIDE = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples in a fixed order.
+
+    Attributes:
+        name: Where they came from, for messages.
+        paths: The picture's file of each.
+        boxes: Left, top, right and bottom, pixels, of the part that is the sample; None for the whole picture.
+        targets: int64 (N,) class numbers, or float32 (N, outputs): 1 for each class that is there, or values.
+        classes: Names of the classes or values in order; empty where nothing names them.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    boxes: tuple[tuple[int, int, int, int] | None, ...]
+    targets: npt.NDArray[Any]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def picture(self, index: int) -> Image:
+        """A sample as uint8 BGR (height, width, 3)."""
+        image, box = read_image(self.paths[index]), self.boxes[index]
+        return image if box is None else image[box[1] : box[3], box[0] : box[2]]
+
+    def chosen(self, indices: Sequence[int]) -> Samples:
+        """Some of them, in the order of ``indices``."""
+        return replace(
+            self,
+            paths=tuple(self.paths[index] for index in indices),
+            boxes=tuple(self.boxes[index] for index in indices),
+            targets=self.targets[list(indices)],
+        )
+
+    def sha256(self) -> str:
+        """Hash of contents, parts and targets; a renamed file leaves it as it was."""
+        digest = hashlib.sha256(repr(self.classes).encode())
+        known = {path: hash_file(path) for path in set(self.paths)}
+        for path, box in zip(self.paths, self.boxes, strict=True):
+            digest.update(f"{known[path]} {box}".encode())
+        digest.update(self.targets.tobytes())
+        return digest.hexdigest()
+
+
+def samples_of(images: ImageSet) -> Samples:
+    """Labelled pictures as samples.
+
+    Raises:
+        InputError: They have no labels.
+    """
+    if images.labels is None:
+        raise InputError(
+            f"{images.name}: the pictures have no labels to learn from",
+            "put each class into a folder of its own, or give a CSV file with the columns path and label",
+        )
+    targets = np.asarray(images.labels, dtype=np.int64)
+    return Samples(images.name, images.paths, (None,) * len(images), targets, images.classes)
+
+
+def open_samples(source: str, objective: Objective) -> Samples:
+    """Find samples by the path of a folder or file.
+
+    For softmax: a folder for each class, a CSV file with path and label, or boxes (COCO, YOLO, Pascal VOC), each of
+    which is a sample. For multilabel: boxes, of which the classes in a picture count, or a CSV file whose ``label``
+    holds names parted by ``|``. For regression: a CSV file whose columns beside ``path`` are values.
+
+    Raises:
+        InputError: Nothing there, or not with such targets.
+    """
+    path = Path(source)
+    if _holds_boxes(path):
+        found = open_detection_set(source)
+        if objective == "regression":
+            raise InputError(f"pictures {source}: boxes are no values to regress", "give a CSV file: path and values")
+        return _crops(found) if objective == "softmax" else _classes_of_pictures(found)
+    if objective == "softmax":
+        return samples_of(open_image_set(source))
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        raise InputError(
+            f"pictures {source}: {objective} wants a CSV file" + (" or boxes" if objective == "multilabel" else ""),
+            "columns: path and label (names parted by |)" if objective == "multilabel" else "columns: path and values",
+        )
+    return _from_csv(path, objective)
+
+
+def _holds_boxes(path: Path) -> bool:
+    if path.is_file():
+        return path.suffix.lower() in (".json", ".yaml", ".yml", ".txt")
+    return (
+        (path / "Annotations").is_dir()
+        or (path / "labels").is_dir()
+        or (path / "data.yaml").is_file()
+        or (any(path.glob("*.json")) or any(path.glob("annotations/*.json")))
+    )
+
+
+def _crops(found: DetectionSet) -> Samples:
+    paths: list[Path] = []
+    boxes: list[tuple[int, int, int, int]] = []
+    targets: list[int] = []
+    for path, (height, width), objects in zip(found.paths, found.sizes_hw, found.objects, strict=True):
+        edges = np.asarray([width, height, width, height])
+        for box, number, ignored in zip(objects.boxes_xyxy, objects.classes, objects.ignored, strict=True):
+            left, top, right, bottom = (int(value) for value in np.clip(np.round(box), 0, edges))
+            if not ignored and min(right - left, bottom - top) >= _SMALLEST_SIDE:
+                paths.append(path)
+                boxes.append((left, top, right, bottom))
+                targets.append(int(number))
+    if not paths:
+        raise InputError(f"{found.name}: no box is large enough to be a picture", "check the labels")
+    return Samples(found.name, tuple(paths), tuple(boxes), np.asarray(targets, dtype=np.int64), found.classes)
+
+
+def _classes_of_pictures(found: DetectionSet) -> Samples:
+    count = len(found.classes) or 1 + max(int(objects.classes.max(initial=0)) for objects in found.objects)
+    targets = np.zeros((len(found), count), dtype=np.float32)
+    for row, objects in zip(targets, found.objects, strict=True):
+        row[objects.classes] = 1
+    return Samples(found.name, found.paths, (None,) * len(found), targets, found.classes)
+
+
+def _from_csv(path: Path, objective: Objective) -> Samples:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, skipinitialspace=True, restval="")
+            columns = [name for name in reader.fieldnames or [] if name != "path"]
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"pictures {path}: not a CSV file: {error}", "save it as CSV in UTF-8") from None
+    wanted = columns == ["label"] if objective == "multilabel" else bool(columns)
+    if not rows or "path" not in rows[0] or not wanted:
+        raise InputError(
+            f"pictures {path}: wanted are the columns path and "
+            + ("label" if objective == "multilabel" else "one or more with values"),
+            "mend the first line; there must be rows under it",
+        )
+    paths = tuple(path.parent / row["path"] for row in rows)
+    missing = next((found for found in paths if not found.is_file()), None)
+    if missing is not None:
+        raise InputError(f"pictures {path}: {missing} is listed and does not exist")
+    if objective == "multilabel":
+        names = [{part.strip() for part in row["label"].split(_NAMES_PARTED_BY)} - {""} for row in rows]
+        classes = tuple(sorted(set[str]().union(*names)))
+        targets = np.asarray([[name in there for name in classes] for there in names], dtype=np.float32)
+    else:
+        classes = tuple(columns)
+        try:
+            targets = np.asarray([[float(row[name]) for name in columns] for row in rows], dtype=np.float32)
+        except ValueError as error:
+            raise InputError(f"pictures {path}: a value is no number: {error}", "mend the row") from None
+    return Samples(str(path), paths, (None,) * len(paths), targets, classes)

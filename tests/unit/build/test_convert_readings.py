@@ -1,0 +1,171 @@
+"""Regression, embedding and segmentation, from a Torch network to a bundle and what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="onnx is not installed: pip install 'edgecnn[convert]'")
+pytest.importorskip("torch", reason="torch is not installed: pip install 'edgecnn[train]'")
+
+from edgecnn.build.convert import convert
+from edgecnn.build.store import Store
+from edgecnn.core.artifact import OutputAccuracy
+from edgecnn.core.frame import Embedding, Measurements, Segmentation
+from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.progress import Silent
+from edgecnn.core.recipe import ModelPart, Recipe
+from edgecnn.deploy.bundle import Bundle, load_bundle
+from edgecnn.errors import GateMissed, InputError
+from edgecnn.vision.results import decode_result
+
+CODE = """import torch
+from torch import nn
+
+
+class Network(nn.Module):
+    def __init__(self, task):
+        super().__init__()
+        self.task = task
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1))
+        self.numbers = nn.Linear(8, 2 if task == "regression" else 16)
+        self.planes = nn.Conv2d(8, 3, 1)
+
+    def forward(self, x):
+        found = self.body(x)
+        if self.task == "segmentation":
+            larger = nn.functional.interpolate(self.planes(found), scale_factor=4.0, mode="bilinear")
+            return {"out": larger, "aux": found}
+        return self.numbers(found.mean(dim=(2, 3)))
+"""
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    draw = np.random.default_rng(0)
+    for name, level in (("ada", 60), ("bob", 190)):
+        (tmp_path / "people" / name).mkdir(parents=True)
+        for number in range(4):
+            noise = draw.normal(level, 20 + 10 * number, (36, 48, 3)).clip(0, 255).astype(np.uint8)
+            noise[:, :24] = noise[:, :24] // (number + 1)
+            cv2.imwrite(str(tmp_path / "people" / name / f"{number}.png"), noise)
+    return tmp_path / "people"
+
+
+def recipe_of(folder: Path, task: str, pictures: Path, **fields: Any) -> Recipe:
+    (folder / "own.py").write_text(CODE)
+    data = {"calibration": str(pictures)}
+    return Recipe(
+        name=task,
+        task=task,
+        model=ModelPart(source=f"{folder / 'own'}:Network", weights="random", arguments={"task": task}),
+        preprocess=Preprocess(size_hw=(32, 32)),
+        data=data,
+        **{"quantize": {"precision": "int8"}, "target": {"device": "onnxruntime-x86"}, **fields},
+    )
+
+
+def converted(recipe: Recipe, folder: Path) -> Bundle:
+    return convert(recipe, folder / "bundle", Store(folder / "store"), Silent()).bundle
+
+
+def last_accuracy(bundle: Bundle) -> OutputAccuracy:
+    accuracy = bundle.manifest.stages[-1].accuracy
+    assert isinstance(accuracy, OutputAccuracy)
+    return accuracy
+
+
+def said(bundle: Bundle) -> Any:
+    usage = load_bundle(bundle.path).manifest.usage
+    frame = bundle.golden_frames()[0]
+    return decode_result(bundle.golden_outputs()[0], usage, (frame.shape[0], frame.shape[1]))
+
+
+def test_regression(tmp_path: Path, pictures: Path) -> None:
+    recipe = recipe_of(
+        tmp_path,
+        "regression",
+        pictures,
+        labels=("depth", "heat"),
+        regression={"units": ("m", "K"), "scale": (2, 1)},
+        gates={"max_relative_error": 0.2},
+    )
+
+    bundle = converted(recipe, tmp_path)
+
+    found = said(bundle)
+    assert isinstance(found, Measurements)
+    assert (found.labels, found.units) == (("depth", "heat"), ("m", "K"))
+    error = last_accuracy(bundle).relative_error
+    assert error is not None
+    assert 0 < error < 0.2
+    assert bundle.manifest.precision == "int8"
+
+
+def test_segmentation_of_the_output_with_the_planes(tmp_path: Path, pictures: Path) -> None:
+    recipe = recipe_of(
+        tmp_path, "segmentation", pictures, labels=("a", "b", "c"), quantize={"precision": "fp16"}, target={}
+    )
+
+    bundle = converted(recipe, tmp_path)
+
+    found = said(bundle)
+    assert isinstance(found, Segmentation)
+    assert found.mask.shape == bundle.golden_frames()[0].shape[:2]
+    assert set(np.unique(found.mask)) <= {0, 1, 2}
+    assert bundle.manifest.segmentation is not None
+    assert bundle.manifest.segmentation.output == "out"
+    accuracy = last_accuracy(bundle)
+    assert accuracy.mean_iou is not None
+    assert accuracy.mean_iou > 0.95
+
+
+def test_a_bar_that_is_missed_is_named(tmp_path: Path, pictures: Path) -> None:
+    recipe = recipe_of(tmp_path, "embedding", pictures, gates={"min_cosine": 1.0})
+    with pytest.raises(GateMissed, match=r"int8: the mean cosine with FP32's vectors is .* at least 1 is wanted"):
+        converted(recipe, tmp_path)
+    strict = recipe_of(tmp_path, "regression", pictures, gates={"max_relative_error": 0.0})
+    with pytest.raises(GateMissed, match="a value differs from FP32's by"):
+        converted(strict, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("task", "fields", "complaint"),
+    [
+        ("regression", {"labels": ("x",)}, "1 labels for a network of 2"),
+        ("regression", {"regression": {"units": ("m",)}}, "regression.units has 1 entries, and the network 2 values"),
+        ("embedding", {"labels": ("x",)}, "labels for task: embedding"),
+        ("segmentation", {"segmentation": {"output": "other"}}, "wants an output of"),
+        ("segmentation", {"labels": ("x",)}, "1 labels for a network of 3 classes"),
+    ],
+)
+def test_what_does_not_fit_the_network_is_refused(
+    tmp_path: Path, pictures: Path, task: str, fields: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(InputError, match=complaint):
+        converted(recipe_of(tmp_path, task, pictures, **fields), tmp_path)
+
+
+def test_a_mask_is_no_regression(tmp_path: Path, pictures: Path) -> None:
+    recipe = recipe_of(tmp_path, "segmentation", pictures)
+    wrong = recipe.model_copy(update={"task": "regression"})
+    with pytest.raises(InputError, match="task regression wants one output"):
+        converted(wrong, tmp_path)
+
+
+def test_an_embedding(tmp_path: Path, pictures: Path) -> None:
+    bundle = converted(recipe_of(tmp_path, "embedding", pictures, embedding={"match_above": 0.9}), tmp_path)
+
+    found = said(bundle)
+    assert isinstance(found, Embedding)
+    assert np.linalg.norm(found.vector) == pytest.approx(1, abs=1e-6)
+    assert bundle.manifest.labels == ()
+    assert bundle.manifest.embedding is not None
+    assert bundle.manifest.embedding.match_above == 0.9
+    cosine = last_accuracy(bundle).cosine
+    assert cosine is not None
+    assert cosine > 0.98
