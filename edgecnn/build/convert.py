@@ -26,7 +26,7 @@ from edgecnn.core.artifact import Artifact
 from edgecnn.core.classifier import Classifier, Scores
 from edgecnn.core.detector import Detector
 from edgecnn.core.progress import Progress
-from edgecnn.core.readings import Embedder, Regressor, Segmenter
+from edgecnn.core.readings import Embedder, Regressor, Segmenter, Tagger
 from edgecnn.core.recipe import Recipe, is_onnx
 from edgecnn.deploy.bundle import require_bundle_path, write_bundle
 from edgecnn.deploy.manifest import BundleManifest, ControlPart, DetectorPart, StageRecord, Target
@@ -39,6 +39,7 @@ from edgecnn.graph.prepare import load_named
 from edgecnn.profiling.report.convert_page import render_conversion
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet
+from edgecnn.vision.target_set import TargetSet
 
 
 def convert(
@@ -69,7 +70,6 @@ def convert(
     require_bundle_path(out)
     spec = recipe.preprocess
     if recipe.train is not None and recipe.model.weights is None:
-        _require_classes(recipe)
         recipe = plan_training(recipe, store).recipe
     work = open_work(_outside(recipe), store, progress, needs_labels=needs_labels)
     if spec.embed is not None:
@@ -83,8 +83,7 @@ def convert(
         case "detection":
             results = _as_detector(work, made)
         case _:
-            reading = find_reading(work.recipe, made[-1])
-            results = [judged(work, artifact, reading, made[-1]) for artifact in made]
+            results = _as_reading(work, made)
     if spec.embed is not None:
         results.append(with_preprocess(work, spec, results[-1]))
     parent = results[-1]
@@ -118,6 +117,7 @@ def convert(
         shown=recipe.classification,
         detector=_detector_part(usage, recipe) if isinstance(usage, Detector) else None,
         control=_control_part(control),
+        multilabel=usage.part if isinstance(usage, Tagger) else None,
         regression=usage.part if isinstance(usage, Regressor) else None,
         embedding=usage.part if isinstance(usage, Embedder) else None,
         segmentation=usage.part if isinstance(usage, Segmenter) else None,
@@ -135,14 +135,6 @@ def convert(
     other = control.artifact.path if control is not None else None
     bundle = write_bundle(out, last.path, golden, outputs, manifest, costs, report, control=other)
     return Conversion(bundle, tuple(results))
-
-
-def _require_classes(recipe: Recipe) -> None:
-    if recipe.train is not None and recipe.train.objective != "softmax":
-        raise InputError(
-            f"recipe {recipe.name}: a network trained for {recipe.train.objective} cannot be judged as a classifier",
-            f"train it: edgecnn train {recipe.name}",
-        )
 
 
 def _outside(recipe: Recipe) -> Recipe:
@@ -201,6 +193,17 @@ def _as_classifier(work: Work, made: list[Artifact]) -> list[StageResult]:
     usage = Classifier(recipe.preprocess, labels, scores, recipe.classification)
     return [
         judged(work, artifact, usage, folded) if artifact.manifest.kind == "onnx" else StageResult(artifact)
+        for artifact in made
+    ]
+
+
+def _as_reading(work: Work, made: list[Artifact]) -> list[StageResult]:
+    """What the stages so far gave of several labels, values, a vector or a mask."""
+    reading = find_reading(work.recipe, made[-1])
+    if isinstance(work.evaluation, TargetSet):
+        work.evaluation = work.evaluation.labelled_for(reading.labels)
+    return [
+        judged(work, artifact, reading, made[-1]) if artifact.manifest.kind == "onnx" else StageResult(artifact)
         for artifact in made
     ]
 
