@@ -11,10 +11,12 @@ from edgecnn.build.embedding import require_uint8, with_preprocess
 from edgecnn.build.judging import judged
 from edgecnn.build.labels import resolve_labels
 from edgecnn.build.page import conversion_page
+from edgecnn.build.parts import control_part, detector_part
 from edgecnn.build.precision import fp16_control, to_precision
 from edgecnn.build.proof import check_result, golden_frames, golden_outputs, timed
 from edgecnn.build.readings import find_reading
 from edgecnn.build.results import Conversion, StageResult
+from edgecnn.build.shift import learn_shift
 from edgecnn.build.sources import image_size
 from edgecnn.build.store import Store
 from edgecnn.build.suppression import require_nms, suppress, with_nms
@@ -29,7 +31,7 @@ from edgecnn.core.progress import Progress
 from edgecnn.core.readings import Embedder, Regressor, Segmenter, Tagger
 from edgecnn.core.recipe import Recipe, is_onnx
 from edgecnn.deploy.bundle import require_bundle_path, write_bundle
-from edgecnn.deploy.manifest import BundleManifest, ControlPart, DetectorPart, StageRecord, Target
+from edgecnn.deploy.manifest import BundleManifest, StageRecord, Target
 from edgecnn.errors import InputError
 from edgecnn.graph.detection_outputs import DECODED
 from edgecnn.graph.layer_costs import layer_costs
@@ -92,6 +94,7 @@ def convert(
     if final is not None:
         results.append(final)
     verdict = check_result(work, results[-1].artifact)
+    shift = learn_shift(work, results[-1])
     if (nms := recipe.detection.nms) != "none":
         results.append(with_nms(work, results[-1], nms))
         control = suppress(work, control, nms) if control is not None else None
@@ -115,8 +118,9 @@ def convert(
         preprocess_assumed=preprocess_assumed,
         scores=usage.scores if isinstance(usage, Classifier) else None,
         shown=recipe.classification,
-        detector=_detector_part(usage, recipe) if isinstance(usage, Detector) else None,
-        control=_control_part(control),
+        detector=detector_part(usage, recipe) if isinstance(usage, Detector) else None,
+        shift=shift,
+        control=control_part(control),
         multilabel=usage.part if isinstance(usage, Tagger) else None,
         regression=usage.part if isinstance(usage, Regressor) else None,
         embedding=usage.part if isinstance(usage, Embedder) else None,
@@ -227,25 +231,3 @@ def _as_detector(work: Work, made: list[Artifact]) -> list[StageResult]:
     decoded = stages.decode(folded, detector, work.frames, work.store)
     layout = DECODED.model_copy(update={"classes": detector.layout.classes})
     return [*results, judged(work, decoded, replace(detector, layout=layout), decoded)]
-
-
-def _control_part(control: StageResult | None) -> ControlPart | None:
-    if control is None:
-        return None
-    return ControlPart(
-        stage=StageRecord(manifest=control.artifact.manifest, accuracy=control.accuracy),
-        score_threshold=control.usage.score_threshold if isinstance(control.usage, Detector) else None,
-    )
-
-
-def _detector_part(usage: Detector, recipe: Recipe) -> DetectorPart:
-    return DetectorPart(
-        layout=usage.layout,
-        score_threshold=usage.score_threshold,
-        stated_threshold=recipe.detection.score_threshold,
-        iou_threshold=usage.iou_threshold,
-        max_detections=usage.max_detections,
-        class_agnostic=usage.class_agnostic,
-        tiles=usage.tiles,
-        watch=usage.watch,
-    )

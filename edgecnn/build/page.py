@@ -71,6 +71,7 @@ def conversion_page(manifest: BundleManifest, results: Sequence[StageResult]) ->
         ("Classes", str(len(manifest.labels))),
         *_detector_facts(manifest),
         *_control_facts(manifest),
+        *_shift_facts(manifest),
         ("Model SHA-256", results[-1].artifact.sha256),
         ("Tools", ", ".join(f"{name} {version}" for name, version in results[-1].artifact.manifest.tools.items())),
         (
@@ -137,6 +138,14 @@ def _control_facts(manifest: BundleManifest) -> list[tuple[str, str]]:
         return []
     text = parity_text(manifest.control.stage.manifest)
     return [("Control", f"the network in FP16, {text}, for devices on which INT8 is not the faster one")]
+
+
+def _shift_facts(manifest: BundleManifest) -> list[tuple[str, str]]:
+    part = manifest.shift
+    if part is None:
+        return []
+    text = f"compared with {part.learned} training pictures; {part.false_alarm_rate:.1%} are called unlike by chance"
+    return [("Camera frames", f"{text}, by {part.held_out} that were kept back")]
 
 
 def _detector_facts(manifest: BundleManifest) -> list[tuple[str, str]]:

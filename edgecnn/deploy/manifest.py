@@ -23,6 +23,7 @@ from edgecnn.core.readings import (
     Tagger,
 )
 from edgecnn.core.recipe import GatePart, Task
+from edgecnn.core.shift import ShiftPart
 from edgecnn.core.tensors import TensorSpec
 from edgecnn.core.usage import Usage
 from edgecnn.core.verdict import Verdict
@@ -99,6 +100,9 @@ class BundleManifest(_Part):
     regression: RegressionPart | None = Field(default=None, description="what the values of a regression network are")
     embedding: EmbeddingPart | None = Field(default=None, description="when an embedding network's vector is known")
     segmentation: SegmentationPart | None = Field(default=None, description="what a segmentation network's output is")
+    shift: ShiftPart | None = Field(
+        default=None, description="what camera frames are compared with; null where there were too few pictures"
+    )
     control: ControlPart | None = Field(default=None, description="goes with a network in INT8 for TensorRT")
     labels: tuple[str, ...]
     stages: tuple[StageRecord, ...]

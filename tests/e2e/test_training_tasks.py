@@ -130,6 +130,9 @@ def test_one_class_of_several(edgecnn: Run, place: Path) -> None:
     way = whole_way(edgecnn, place, "softmax", 3, "one")
 
     assert way.judged["top1"] >= 0.9
+    assert way.manifest["shift"] is None  # too few pictures were kept back
+    none = edgecnn("shift", way.folder / "bundle", "--frames", way.folder / "film")
+    assert (none.code, "remembers nothing of training pictures" in none.err) == (2, True)
     for number in range(3):
         assert way.events[1 << number]["classes"][0]["label"] == COLOURS[number]
 
@@ -146,6 +149,18 @@ def test_several_labels(edgecnn: Run, place: Path) -> None:
     for number, event in enumerate(way.events):
         assert {tag["label"] for tag in event["tags"]} == {COLOURS[colour] for colour in subset(number)}
         assert all(0.5 <= tag["probability"] <= 1 for tag in event["tags"])
+    dark = way.folder / "dark"
+    dark.mkdir()
+    for path in sorted((way.folder / "all").glob("*.png"))[:40]:
+        cv2.imwrite(str(dark / path.name), cv2.imread(str(path)) // 3)
+    alike = edgecnn("shift", way.folder / "bundle", "--frames", way.folder / "all", "--json")
+    assert (alike.code, alike.json["frames"], alike.json["alike"]) == (0, 160, True)
+    assert way.manifest["shift"]["false_alarm_rate"] == pytest.approx(1 / 41)
+    unlike = edgecnn("shift", way.folder / "bundle", "--frames", dark)
+    assert (unlike.code, "furthest off" in unlike.out) == (1, True)
+    warned = edgecnn("run", way.folder / "bundle", "--source", dark)
+    assert warned.code == 0
+    assert "frames are unlike the training pictures" in warned.err
     assert "Average precision" in (way.folder / "out.html").read_text()
     assert "Labels by stage" in (way.folder / "bundle" / "report.html").read_text()
 
