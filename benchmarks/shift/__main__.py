@@ -21,7 +21,7 @@ from edgecnn.deploy.bundle import load_bundle
 from edgecnn.vision.images import open_image_set, read_image, spread_indices
 from edgecnn.vision.preprocess import network_input
 from edgecnn.vision.results import decode_result
-from edgecnn.vision.shift import statistics_of
+from edgecnn.vision.shift import class_scores, statistics_of
 
 Picture = npt.NDArray[Any]
 # As many as a conversion takes the threshold from; the others are judged here.
@@ -46,7 +46,8 @@ def _noisy(image: Picture) -> Picture:
 
 
 def _packed(image: Picture) -> Picture:
-    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 10])[1], cv2.IMREAD_COLOR)
+    packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 10])[1]
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))
 
 
 CHANGES: dict[str, Callable[[Picture], Picture]] = {
@@ -79,7 +80,7 @@ def main() -> None:
         outputs = session.run({session.inputs[0].name: network_input(image, usage.preprocess)})
         result = decode_result(outputs, usage, (image.shape[0], image.shape[1]))
         assert isinstance(result, Classification)
-        return float(part.distance(statistics_of(image, result, usage))), result.classes[0]
+        return float(part.ratio(statistics_of(image, result, usage), class_scores(result))), result.classes[0]
 
     held = open_image_set(options.held_out).labelled_for(loaded.manifest.labels)
     assert held.labels is not None
@@ -89,12 +90,12 @@ def main() -> None:
     for name, change in CHANGES.items():
         found = [judged(change(read_image(held.paths[index]))) for index in rest]
         right = np.mean([said == held.labels[index] for (_, said), index in zip(found, rest, strict=True)])
-        unlike = np.mean([distance > part.threshold for distance, _ in found])
+        unlike = np.mean([ratio > 1 for ratio, _ in found])
         rows.append({"pictures": name, "count": len(found), "unlike": float(unlike), "top1": float(right)})
     if options.other:
         others = open_image_set(options.other)
         found = [judged(read_image(others.paths[index])) for index in spread_indices(len(others), _MOST)]
-        unlike = np.mean([distance > part.threshold for distance, _ in found])
+        unlike = np.mean([ratio > 1 for ratio, _ in found])
         rows.append({"pictures": Path(options.other).name, "count": len(found), "unlike": float(unlike), "top1": None})
     for row in rows:
         top1 = "" if row["top1"] is None else f"{row['top1']:.1%}"

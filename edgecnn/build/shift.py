@@ -21,11 +21,13 @@ from edgecnn.evaluate.shift import fit_shift
 from edgecnn.vision.images import ImageSet, read_image, spread_indices
 from edgecnn.vision.preprocess import network_input
 from edgecnn.vision.results import decode_result
-from edgecnn.vision.shift import looks_at_results, statistic_names, statistics_of
+from edgecnn.vision.shift import class_scores, looks_at_results, statistic_names, statistics_of
 
-# More make nothing better: 99 are enough for a threshold that 1% lie beyond.
-_MOST = 200
+# 199 are enough for two thresholds that half a percent lies beyond each; a covariance of class scores wants more.
+_MOST_LEARNED, _MOST_HELD_OUT = 500, 200
 _FEWEST_LEARNED, _FEWEST_HELD_OUT = 30, 20
+# Of more classes a bundle would be full of their means, and a covariance needs pictures.
+_MOST_CLASSES, _PICTURES_OF_A_CLASS = 50, 3
 
 
 def learn_shift(work: Work, last: StageResult) -> ShiftPart | None:
@@ -46,7 +48,7 @@ def learn_shift(work: Work, last: StageResult) -> ShiftPart | None:
         return None
     known = set(work.calibration.paths)
     others = tuple(path for path in work.frames.paths if path not in known)
-    learned, held_out = (_spread(paths) for paths in (work.calibration.paths, others))
+    learned, held_out = _spread(work.calibration.paths, _MOST_LEARNED), _spread(others, _MOST_HELD_OUT)
     if len(learned) < _FEWEST_LEARNED or len(held_out) < _FEWEST_HELD_OUT:
         work.notes.append(
             f"camera frames are not compared with training pictures: {len(learned)} calibration pictures and "
@@ -55,8 +57,10 @@ def learn_shift(work: Work, last: StageResult) -> ShiftPart | None:
         return None
 
     def make(payload: Path) -> StageOutput:
-        found = [_statistics(last, usage, paths, work) for paths in (learned, held_out)]
-        write_text(payload, fit_shift(statistic_names(usage), *found).model_dump_json(indent=1))
+        (ours, our_scores), (others, other_scores) = (_found(last, usage, paths, work) for paths in (learned, held_out))
+        few = len(usage.labels) <= min(_MOST_CLASSES, len(learned) // _PICTURES_OF_A_CLASS)
+        scores = (our_scores, other_scores) if few and our_scores.size else None
+        write_text(payload, fit_shift(statistic_names(usage), ours, others, scores).model_dump_json(indent=1))
         return StageOutput()
 
     settings = {
@@ -66,13 +70,15 @@ def learn_shift(work: Work, last: StageResult) -> ShiftPart | None:
     }
     pictures = (ImageSet("", paths, None, ()).sha256() for paths in (learned, held_out))
     model = last.artifact.sha256 if looks_at_results(usage) else ""
-    stage = Stage("shift", 1, "record", "shift.json", settings, (model, *pictures), GRAPH_PACKAGES)
+    stage = Stage("shift", 2, "record", "shift.json", settings, (model, *pictures), GRAPH_PACKAGES)
     return ShiftPart.model_validate_json(work.store.run(stage, make).path.read_text(encoding="utf-8"))
 
 
-def _statistics(last: StageResult, usage: Usage, paths: Sequence[Path], work: Work) -> Array:
+def _found(last: StageResult, usage: Usage, paths: Sequence[Path], work: Work) -> tuple[Array, Array]:
+    """Statistics (N, D) of pictures, and a classifier's scores (N, C); of others they are empty."""
     network = ort_network(last.artifact.path) if looks_at_results(usage) else None
     rows: list[Array] = []
+    scores: list[Array] = []
     with work.progress.task("compare pictures", len(paths)) as task:
         for path in paths:
             image = read_image(path)
@@ -81,9 +87,11 @@ def _statistics(last: StageResult, usage: Usage, paths: Sequence[Path], work: Wo
                 frame_hw = (image.shape[0], image.shape[1])
                 result = decode_result(network(network_input(image, usage.preprocess)), usage, frame_hw)
             rows.append(statistics_of(image, result, usage))
+            score = class_scores(result)
+            scores += [score] if score is not None else []
             task.advance()
-    return np.stack(rows)
+    return np.stack(rows), np.array(scores)
 
 
-def _spread(paths: Sequence[Path]) -> tuple[Path, ...]:
-    return tuple(paths[index] for index in spread_indices(len(paths), _MOST))
+def _spread(paths: Sequence[Path], most: int) -> tuple[Path, ...]:
+    return tuple(paths[index] for index in spread_indices(len(paths), most))

@@ -32,7 +32,7 @@ def command(
     from edgecnn.runtime.sources.base import open_source
     from edgecnn.vision.preprocess import network_input
     from edgecnn.vision.results import decode_result
-    from edgecnn.vision.shift import looks_at_results, statistics_of
+    from edgecnn.vision.shift import class_scores, looks_at_results, statistics_of
 
     loaded = load_bundle(bundle)
     part, usage = loaded.manifest.shift, loaded.manifest.usage
@@ -45,6 +45,7 @@ def command(
     if looks_at_results(usage):
         session = open_session(loaded.model, optimize=loaded.manifest.runs_optimized)
     rows: list[np.ndarray] = []
+    ratios: list[float] = []
     with open_source(frames) as source:
         for frame in islice(source, max_frames):
             result = None
@@ -52,13 +53,14 @@ def command(
                 feed = {session.inputs[0].name: network_input(frame.image, usage.preprocess)}
                 result = decode_result(session.run(feed), usage, (frame.image.shape[0], frame.image.shape[1]))
             rows.append(statistics_of(frame.image, result, usage))
+            ratios.append(float(part.ratio(rows[-1], class_scores(result))))
     if session is not None:
         session.close()
     if not rows:
         raise InputError(f"--frames {frames}: no frame came", "give a folder with pictures, or a video")
     found = np.stack(rows)
-    distances, scores = part.distance(found), part.scores(found).mean(axis=0)
-    share = float((distances > part.threshold).mean())
+    scores = part.scores(found).mean(axis=0)
+    share = sum(ratio > 1 for ratio in ratios) / len(ratios)
     alike = share <= part.most_unlike
     if as_json:
         console.print_json(
@@ -68,7 +70,7 @@ def command(
                 "false_alarm_rate": part.false_alarm_rate,
                 "most_unlike": part.most_unlike,
                 "alike": alike,
-                "median_distance": float(np.median(distances)) / part.threshold,
+                "median_distance": float(np.median(ratios)),
                 "deviations": dict(zip(part.statistics, scores.tolist(), strict=True)),
             }
         )

@@ -8,7 +8,7 @@ from edgecnn.core.frame import Frame
 from edgecnn.core.shift import ShiftPart
 from edgecnn.core.usage import Result, Usage
 from edgecnn.runtime.metrics import SourceMetrics
-from edgecnn.vision.shift import statistics_of
+from edgecnn.vision.shift import class_scores, statistics_of
 
 
 class ShiftWatch:
@@ -41,5 +41,5 @@ class ShiftWatch:
         found = statistics_of(frame.image, result, self._usage)
         self._sum += self._part.scores(found)
         self._count += 1
-        ratio = float(self._part.distance(found)) / max(self._part.threshold, np.finfo(float).tiny)
+        ratio = float(self._part.ratio(found, class_scores(result)))
         self._counts.compare(ratio, self._part.furthest(self._sum / self._count))

@@ -1,8 +1,8 @@
 """A few numbers that say what a picture is like, and how sure a network is of it: cheap enough for every frame.
 
-The distance between training pictures and a camera's frames is measured in them. Lee et al. (2018) measure it between
-the features of a trunk, which a deployed network does not give: a further output would be another graph, with other
-fusions and times. What is used here is what the device has anyway, the frame and the result.
+The distance between training pictures and a camera's frames is measured in them, and for a classifier in the scores of
+its classes. Lee et al. (2018) measure it in a trunk's features, which a deployed network does not give: a further
+output would be another graph, with other fusions and times. The scores are the one layer of theirs that it gives.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ COLOUR = ("red to green", "yellow to blue", "colour contrast")
 # Edges are looked at in the size that the network sees, but not in a finer one than this.
 _LARGEST = 224
 _LEAST_EDGE, _LEAST_PART = 1e-3, 1e-6
+_LEAST_PROBABILITY = 1e-30
 _MOST_VALUES = 16
 
 
@@ -72,6 +73,17 @@ def statistics_of(image: Image, result: Result | None, usage: Usage) -> npt.NDAr
         one, other = red - green, (red + green) / 2 - blue
         found += [float(one.mean()), float(other.mean()), float(np.hypot(one.std(), other.std()))]
     return np.array([*found, *_of_result(result)])
+
+
+def class_scores(result: Result | None) -> npt.NDArray[np.float64] | None:
+    """A classifier's scores (classes,) with a mean of 0: logarithms of the probabilities, so logits but for a constant.
+
+    None where there is no such result.
+    """
+    if not isinstance(result, Classification) or result.distribution is None:
+        return None
+    scores = np.log(np.maximum(result.distribution.astype(np.float64), _LEAST_PROBABILITY))
+    return scores - scores.mean()
 
 
 def _of_result(result: Result | None) -> list[float]:

@@ -53,3 +53,27 @@ def test_what_never_varies_is_no_reason_for_an_alarm_by_itself() -> None:
     slightly = learned + np.array([0, 0.5 / 255, 0.0005])  # half a grey level, and half a millionth
     assert (part.distance(slightly) <= part.threshold).mean() > 0.9
     assert (part.distance(learned + np.array([0, 0.1, 0])) > part.threshold).all()
+
+
+def scores_of(random: np.random.Generator, count: int, *, mixed: bool = False) -> np.ndarray:
+    """Three classes, each with one score that belongs to it; mixed: with those of another class."""
+    named = random.integers(0, 3, count)
+    others = np.eye(3)[(named + 1) % 3] * 4
+    found = np.eye(3)[named] * 6 + (0 if mixed else others) + random.normal(0, 0.3, (count, 3))
+    return found - found.mean(axis=1, keepdims=True)
+
+
+def test_scores_that_go_with_no_class_are_unlike() -> None:
+    random = np.random.default_rng(0)
+    rates, unlike = [], []
+    for _ in range(40):
+        learned, held_out = drawn(random, 100), drawn(random, 200)
+        part = fit_shift(NAMES, learned, held_out, (scores_of(random, 100), scores_of(random, 200)))
+        new = drawn(random, 300)
+        rates.append((part.ratio(new, scores_of(random, 300)) > 1).mean())
+        unlike.append((part.ratio(new, scores_of(random, 300, mixed=True)) > 1).mean())
+
+    assert part.false_alarm_rate == pytest.approx(2 / 201)
+    assert np.mean(rates) < 1.4 * part.false_alarm_rate
+    assert np.mean(unlike) > 0.99
+    assert (part.ratio(new, None) == part.distance(new) / part.threshold).all()

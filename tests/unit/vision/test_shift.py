@@ -11,7 +11,7 @@ from edgecnn.core.frame import Classification, Measurements, Tags
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.readings import Embedder, Regressor, Tagger
 from edgecnn.core.usage import Result, Usage
-from edgecnn.vision.shift import looks_at_results, statistic_names, statistics_of
+from edgecnn.vision.shift import class_scores, looks_at_results, statistic_names, statistics_of
 
 SPEC = Preprocess(size_hw=(32, 48))
 GRAY = Preprocess(size_hw=(32, 48), color="gray", mean=(0.5,), std=(0.5,))
@@ -58,3 +58,14 @@ def test_results_are_looked_at_by_task(usage: Usage, result: Result | None, foun
     assert looks_at_results(usage) == bool(found)
     grey = cv2.cvtColor(PICTURE, cv2.COLOR_BGR2GRAY).astype(np.uint8)
     assert len(statistics_of(grey, result, usage)) == len(statistics)
+
+
+def test_class_scores_are_the_logits_but_for_a_constant() -> None:
+    logits = np.array([3.0, -1.0, 0.5, 12.0])
+    parts = np.exp(logits) / np.exp(logits).sum()
+
+    found = class_scores(Classification((3,), (1.0,), ("d",), parts))
+
+    assert found is not None
+    np.testing.assert_allclose(found, logits - logits.mean())
+    assert class_scores(Measurements((1.0,), ("x",), ("",))) is None
