@@ -20,7 +20,7 @@ def command(
 ) -> None:
     """Are a camera's frames like the pictures that the network learnt from? Exit code 1 where not.
 
-    Example: edgecnn shift build/digits --frames film.mp4
+    Example: edgecnn shift build/digits --frames labelled/
     """
     from itertools import islice
 
