@@ -61,7 +61,7 @@ def show_comparison(comparison: Comparison, out: Path | None, *, as_json: bool) 
         console.print_json(comparison.model_dump(mode="json"))
         return
     columns, rows = comparison_rows(comparison)
-    console.print_table("compared with the first; 99% intervals", columns, rows)
+    console.print_table("compared with the first", columns, rows)
     for row in comparison.profiles[1:]:
         console.say(f"{row.name}: {row.sentence()}")
     for row in comparison.profiles:

@@ -40,8 +40,8 @@ def command(
         typer.Option(
             "--processes",
             min=1,
-            help="Fresh processes to spread the samples over. By default 12 in single-stream, and with --against up to "
-            "30, as many as it takes to tell 5%; 5 in other modes.",
+            help="Fresh processes to spread the samples over. By default 12 to 30 in single-stream, as many as "
+            "it takes to tell 5%; 5 in other modes.",
         ),
     ] = None,
     fps: Annotated[

@@ -69,7 +69,7 @@ class Compared(_Part):
             return "the baseline"
         ratio = self.ratios[self.decided_by]
         high = "no upper bound" if ratio.high is None else f"{ratio.high - 1:+.1%}"
-        reach = f"{self.decided_by}, 99% interval {ratio.low - 1:+.1%} to {high}"
+        reach = f"{self.decided_by}, {ratio.confidence:.0%} interval {ratio.low - 1:+.1%} to {high}"
         if self.verdict in ("slower", "faster"):
             return f"{self.verdict} by {abs(ratio.value - 1):.1%} ({reach})"
         if self.verdict == "no difference":

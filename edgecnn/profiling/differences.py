@@ -36,14 +36,13 @@ from edgecnn.profiling.figures import shown_rounds
 from edgecnn.profiling.rank_intervals import Bounds, median_interval, shift, shift_interval
 from edgecnn.profiling.records import Profile, Round
 
-CONFIDENCE = 0.99
 # The difference that a comparison should be able to tell, and how often it then would: with less it says "cannot tell".
 TOLD_PERCENT = 5.0
 _POWER = 0.95
-# To be found so often, a difference has to exceed the interval's reach by what the estimate itself scatters.
-_REACHES = 1 + NormalDist().inv_cdf(_POWER) / NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 # What a machine does between two runs beside that which the fixed work shows; and where that was not timed.
 _BETWEEN_RUNS, _BETWEEN_RUNS_UNKNOWN = 0.015, 0.03
+# The fixed work's own scatter between two runs of a machine that did the same in both.
+_DRIFT_NOISE = 0.005
 # Of short series the correlation of neighbours is not known well enough to say more.
 _MOST_PERSISTENT = 0.8
 # Stretches that stand for processes where there was one process alone.
@@ -57,16 +56,19 @@ COMPARED = (10.0, 50.0, 90.0, 99.0)
 # In pairs a difference in either is one, and the first that shows it is told. Of two runs the median also tells how
 # busy the machine was in each, which is no difference between networks.
 DECISIVE: dict[Method, tuple[float, ...]] = {"in pairs": (10.0, 50.0), "run against run": (10.0,)}
+# Of two runs the interval is widened further, so that false alarms are fewer than this says.
+CONFIDENCES: dict[Method, float] = {"in pairs": 0.99, "run against run": 0.95}
 
 
 class Ratio(BaseModel):
-    """A latency in parts of another one, and the interval that the true one lies in with 99% confidence."""
+    """A latency in parts of another one, and the interval that the true one lies in."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: float = Field(gt=0)
     low: float = Field(ge=0)
     high: float | None = Field(description="null where so few processes say nothing")
+    confidence: float = Field(gt=0, lt=1, description="of the interval, before what machines do between runs")
     detectable_percent: float | None = Field(
         ge=0, description="the difference that such measurements find in 19 of 20 cases; null: none, however large"
     )
@@ -112,6 +114,12 @@ def tells_enough(baseline: Sequence[Round], other: Sequence[Round]) -> bool:
     return _in_pairs(baseline, other, DECISIVE["in pairs"][0]).tells_enough
 
 
+def tells_enough_alone(rounds: Sequence[Round]) -> bool:
+    """Whether a run's processes would show a difference of 5% to those of a run that scatters as much as this one."""
+    values = _groups(rounds, DECISIVE["run against run"][0])
+    return _from_run_to_run(values, values, math.log1p(_BETWEEN_RUNS)).tells_enough
+
+
 def machine_drift(baseline: Profile, other: Profile) -> float | None:
     """How much longer the fixed work took in the other's run, logarithm of the ratio; None: not timed in both."""
     looks = [[look for each in profile.rounds for look in each.yardstick_ns] for profile in (baseline, other)]
@@ -125,7 +133,8 @@ def _in_pairs(baseline: Sequence[Round], other: Sequence[Round], percent: float)
     for one, two in zip(baseline, other, strict=True):
         groups.setdefault(one.process, []).append((one.total_ns() / one.batch, two.total_ns() / two.batch))
     logs = np.array([_of_process(pairs, percent) for pairs in groups.values()])
-    return _ratio(float(np.median(logs)), median_interval(logs, CONFIDENCE))
+    confidence = CONFIDENCES["in pairs"]
+    return _ratio(float(np.median(logs)), median_interval(logs, confidence), confidence)
 
 
 def _of_process(pairs: Sequence[tuple[Values, Values]], percent: float) -> float:
@@ -137,15 +146,22 @@ def _of_process(pairs: Sequence[tuple[Values, Values]], percent: float) -> float
 
 
 def _run_against_run(baseline: Profile, other: Profile, percent: float) -> Ratio:
-    one, two = (_groups(profile, percent) for profile in (baseline, other))
     drift = machine_drift(baseline, other)
-    between = math.log1p(_BETWEEN_RUNS_UNKNOWN) if drift is None else math.log1p(_BETWEEN_RUNS) + abs(drift)
-    value, bounds = shift(one, two), shift_interval(one, two, CONFIDENCE)
+    between = math.log1p(_BETWEEN_RUNS_UNKNOWN)
+    if drift is not None:
+        between = math.log1p(_BETWEEN_RUNS) + max(abs(drift) - _DRIFT_NOISE, 0.0)
+    one, two = (_groups(shown_rounds(profile), percent) for profile in (baseline, other))
+    return _from_run_to_run(one, two, between)
+
+
+def _from_run_to_run(one: Values, two: Values, between: float) -> Ratio:
+    confidence = CONFIDENCES["run against run"]
+    value, bounds = shift(one, two), shift_interval(one, two, confidence)
     if bounds is not None:
         persistent = _persistence(one, two)
         wider = math.sqrt((1 + persistent) / (1 - persistent))
         bounds = value - wider * (value - bounds[0]), value + wider * (bounds[1] - value)
-    return _ratio(value, bounds, between)
+    return _ratio(value, bounds, confidence, between)
 
 
 def _persistence(one: Values, two: Values) -> float:
@@ -158,24 +174,27 @@ def _persistence(one: Values, two: Values) -> float:
     return min(max(products / squares, 0.0), _MOST_PERSISTENT) if squares > 0 else 0.0
 
 
-def _ratio(value: float, bounds: Bounds | None, between: float = 0.0) -> Ratio:
+def _ratio(value: float, bounds: Bounds | None, confidence: float, between: float = 0.0) -> Ratio:
     """Of logarithms; ``between`` is what the interval is widened by on either side."""
     if bounds is None:
-        return Ratio(value=math.exp(value), low=0.0, high=None, detectable_percent=None)
+        return Ratio(value=math.exp(value), low=0.0, high=None, confidence=confidence, detectable_percent=None)
     low, high = bounds
-    found = between + _REACHES * max(value - low, high - value)
+    # To be found so often, a difference has to exceed the interval's reach by what the estimate itself scatters.
+    reaches = 1 + NormalDist().inv_cdf(_POWER) / NormalDist().inv_cdf(0.5 + confidence / 2)
+    found = between + reaches * max(value - low, high - value)
     return Ratio(
         value=math.exp(value),
         low=math.exp(low - between),
         high=math.exp(high + between),
+        confidence=confidence,
         detectable_percent=100 * math.expm1(found),
     )
 
 
-def _groups(profile: Profile, percent: float) -> Values:
+def _groups(rounds: Sequence[Round], percent: float) -> Values:
     """Logarithms of a percentile of each process; of stretches of the one process where there is no other."""
     by_process: dict[int, list[Values]] = {}
-    for each in shown_rounds(profile):
+    for each in rounds:
         by_process.setdefault(each.process, []).append(each.total_ns() / each.batch)
     values = [np.concatenate(parts) for parts in by_process.values()]
     if len(values) == 1:

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from edgecnn.core.progress import Progress
 from edgecnn.profiling.bench import LEAST_SAMPLES, WAIT
-from edgecnn.profiling.differences import tells_enough
+from edgecnn.profiling.differences import tells_enough, tells_enough_alone
 from edgecnn.profiling.records import Mode, Round, round_of
 from edgecnn.profiling.subject import Subject
 from edgecnn.profiling.worker import Request, Worker
@@ -23,7 +23,7 @@ _TURN_S = 0.05
 _TURN_LEAST = 5
 _SETTLE = 2
 _LEAST_TURNS = 8
-# Processes are what a comparison counts. In turn more are added until the difference that matters can be told.
+# Processes are what a comparison counts: more are added until the difference that matters can be told.
 _PROCESSES = 5
 COMPARED_PROCESSES, MOST_PROCESSES = 12, 30
 
@@ -35,8 +35,8 @@ class Plan:
     Attributes:
         mode: Single-stream, fixed-rate, offline, cold-start or sustained.
         seconds: Of sampling, over all processes.
-        processes: Fresh ones, one after another; layout in memory makes each a little faster or slower. None: 12 in
-            single-stream, 5 in other modes; of two networks in turn 12 to 30, as many as it takes to tell 5%.
+        processes: Fresh ones, one after another; layout in memory makes each a little faster or slower. None: 12 to 30
+            in single-stream, as many as it takes to tell 5%, and 5 in other modes.
         fps: Of a fixed rate.
         repeats: Of a cold start.
     """
@@ -54,6 +54,11 @@ class Plan:
             return 1
         usual = COMPARED_PROCESSES if self.mode == "single-stream" else _PROCESSES
         return usual if self.processes is None else self.processes
+
+    @property
+    def most_processes(self) -> int:
+        """How many to start at most."""
+        return MOST_PROCESSES if self.mode == "single-stream" and self.processes is None else self.least_processes
 
 
 @dataclass(frozen=True)
@@ -81,15 +86,13 @@ def take_rounds(subject: Subject, plan: Plan, progress: Progress) -> Measured:
         return _cold_starts(subject, plan.repeats, progress)
     if plan.mode == "offline":
         return _batches(subject, plan, progress)
-    processes = plan.least_processes
-    request = Request(
-        plan.seconds / processes, -(-LEAST_SAMPLES // processes), plan.fps, settle=_SETTLE, yardstick=True
-    )
+    least, most = plan.least_processes, plan.most_processes
+    request = Request(plan.seconds / least, -(-LEAST_SAMPLES // least), plan.fps, settle=_SETTLE, yardstick=True)
     rounds: list[Round] = []
     backend = ""
-    with progress.task(f"{plan.mode}, {plan.seconds:g} s in {processes} processes", processes) as task:
-        for number in range(processes):
-            with Worker((subject,), number) as worker:
+    with progress.task(f"{plan.mode}, {plan.seconds:g} s in {_span(least, most)}", most) as task:
+        while len(rounds) < least or (len(rounds) < most and not tells_enough_alone(rounds)):
+            with Worker((subject,), len(rounds)) as worker:
                 rounds.append(worker.sample(request))
                 backend = worker.ready.descriptions[0]
             task.advance()
@@ -107,14 +110,14 @@ def take_rounds_in_turn(first: Subject, second: Subject, plan: Plan, progress: P
         The rounds of both: those at one index were taken one right after the other.
     """
     least = plan.least_processes
-    most = MOST_PROCESSES if plan.processes is None else least
+    most = plan.most_processes
     request = Request(_TURN_S, max(_TURN_LEAST, -(-LEAST_SAMPLES // (_LEAST_TURNS * least))), settle=_SETTLE)
     # Both together take twice the seconds of one.
     share_ns = round(2e9 * plan.seconds / least)
     taken: tuple[list[Round], list[Round]] = ([], [])
     names: tuple[str, ...] = ("", "")
     number = 0
-    with progress.task(f"two networks in turn, {least} to {most} processes", most) as task:
+    with progress.task(f"two networks in turn, in {_span(least, most)}", most) as task:
         while number < least or (number < most and not tells_enough(*taken)):
             with Worker((first, second) if number % 2 == 0 else (second, first), number) as worker:
                 # Places of the two in this process.
@@ -128,6 +131,10 @@ def take_rounds_in_turn(first: Subject, second: Subject, plan: Plan, progress: P
             number += 1
             task.advance()
     return Measured(tuple(taken[0]), names[0]), Measured(tuple(taken[1]), names[1])
+
+
+def _span(least: int, most: int) -> str:
+    return f"{least} processes" if least == most else f"{least} to {most} processes"
 
 
 def _batches(subject: Subject, plan: Plan, progress: Progress) -> Measured:

@@ -37,10 +37,10 @@ _OTHERS = {
 _LEAST_REACH = 0.02
 _METHODS = {
     "in pairs": "Both took turns of a twentieth of a second, and each turn is held against the one beside it; the "
-    "interval is the sign test's over the processes.",
+    "interval is the sign test's over the processes, with 99% confidence.",
     "run against run": "Each was measured on its own, and processes are held against processes (Mann and Whitney's "
-    "test). What the machine did between the two is not known: the interval is wider by what is usual, and by what a "
-    "fixed piece of work beside the frames differed by. For small differences: edgecnn profile BUNDLE --against OTHER.",
+    "test, 95%). What the machine did between the two is not known: the interval is wider by what is usual, and by what "
+    "a fixed piece of work beside the frames differed by. For small differences: edgecnn profile BUNDLE --against OTHER.",
 }
 
 
@@ -82,7 +82,7 @@ def comparison_markdown(comparison: Comparison) -> str:
         "|" + "".join("---|" if column.endswith(" ") else "---:|" for column in columns),
         *("| " + " | ".join(_plain(cell) for cell in row) + " |" for row in rows),
         "",
-        "In brackets: 99% intervals.",
+        "In brackets: intervals, of 99% in pairs, of 95% and what machines do between runs for run against run.",
         "",
         *(f"- {_plain(row.name)}: {_plain(row.sentence())}" for row in comparison.profiles[1:]),
     ]
@@ -152,7 +152,7 @@ def _ratios(others: Sequence[Compared]) -> str:
             f'<p class="note">{text(method)}</p></figure>'
         )
     note = (
-        f"Latency in parts of the first one's, with 99% intervals, from {figure(low)} to {figure(high)}. "
+        f"Latency in parts of the first one's, with intervals, from {figure(low)} to {figure(high)}. "
         "The line is 1: an interval across it shows no difference, and a wide one cannot tell. "
         "p10 is of frames that nothing held up, and decides; "
         "where it shows nothing and both took turns, p50 does."

@@ -103,10 +103,10 @@ def test_texts_of_a_comparison(slower: Comparison) -> None:
     assert [row[-1] for row in rows] == ["baseline", "slower"]
     text = comparison_markdown(slower)
     assert "| b | fp16 |" in text
-    assert "- b: slower by 20.0% (p10, 99% interval +16." in text
+    assert "- b: slower by 20.0% (p10, 95% interval +16." in text
     page = render_comparison(slower)
     assert 'class="notice warning"' in page
-    assert "b: slower by 20.0% (p10, 99% interval +16." in page
+    assert "b: slower by 20.0% (p10, 95% interval +16." in page
     assert "default-src 'none'" in page
 
 
@@ -154,9 +154,9 @@ def test_no_difference_says_what_would_have_been_found(profile_of: ProfileOf) ->
     comparison = compare_profiles({"a": one, "b": in_processes(one, quiet[::-1], yardstick_ns=(100_000,))})
     row = comparison.profiles[1]
     assert row.verdict == "no difference"
-    assert row.sentence().startswith(f"no difference; one of {row.detectable_percent:.1f}% would be found (p10, 99%")
+    assert row.sentence().startswith(f"no difference; one of {row.detectable_percent:.1f}% would be found (p10, 95%")
     assert undecided(comparison, Condition("p10_ratio_low > 1.03")) == ()
-    few = compare_profiles({"a": in_processes(one, quiet[:4]), "b": in_processes(one, quiet[:4])}).profiles[1]
+    few = compare_profiles({"a": in_processes(one, quiet[:3]), "b": in_processes(one, quiet[:3])}).profiles[1]
     assert few.sentence().startswith("cannot tell: so few processes show no difference, however large;")
     assert few.named_figures()["p10_detectable_percent"] == float("inf")
 

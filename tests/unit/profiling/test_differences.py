@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from edgecnn.profiling.differences import Ratio, latency_ratios, machine_drift, method_for, tells_enough, verdict_of
+from edgecnn.profiling.differences import (
+    Ratio,
+    latency_ratios,
+    machine_drift,
+    method_for,
+    tells_enough,
+    tells_enough_alone,
+    verdict_of,
+)
 from edgecnn.profiling.records import Profile, Round, round_of
 
 ProfileOf = Callable[..., Profile]
@@ -127,6 +135,9 @@ def test_enough_is_told_by_the_spread_and_not_by_the_difference(profile_of: Prof
     draw = np.random.default_rng(1)
     wild = [rounds_of(draw, [1.0] * PROCESSES, factor, PROCESSES, own=0.15) for factor in (1.0, 1.05)]
     assert not tells_enough(wild[0], wild[1])
+    assert not tells_enough_alone(wild[0])
+    assert tells_enough_alone(rounds_of(draw, [1.0] * PROCESSES, 1.0, PROCESSES))
+    assert not tells_enough_alone(rounds_of(draw, [1.0] * 3, 1.0, 3))
 
 
 def test_what_could_be_detected_is_detected(profile_of: ProfileOf) -> None:
@@ -194,4 +205,5 @@ def test_a_single_sample_says_nothing(profile_of: ProfileOf) -> None:
     ],
 )
 def test_a_verdict_is_where_the_interval_lies(low: float, high: float, detectable: float, verdict: str) -> None:
-    assert Ratio(value=1.0, low=low, high=high, detectable_percent=detectable).verdict == verdict
+    ratio = Ratio(value=1.0, low=low, high=high, confidence=0.99, detectable_percent=detectable)
+    assert ratio.verdict == verdict

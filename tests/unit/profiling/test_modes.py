@@ -167,6 +167,19 @@ def test_in_turn_as_many_processes_as_it_takes(monkeypatch: pytest.MonkeyPatch) 
     assert opened == [subjects, subjects[::-1], subjects]
 
 
+def test_a_run_has_as_many_processes_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modes, "tells_enough_alone", lambda rounds: len(rounds) >= 14)
+    opened: list[tuple[Subject, ...]] = []
+    monkeypatch.setattr(modes, "Worker", lambda subjects, number: _Instant(opened, subjects, number))
+    for plan, started in (
+        (Plan("single-stream", 0.0), 14),
+        (Plan("single-stream", 0.0, 3), 3),
+        (Plan("fixed-rate", 0.0, fps=9.0), 5),
+        (Plan("sustained", 0.0), 1),
+    ):
+        assert len(take_rounds(sleeping(0.0), plan, Silent()).rounds) == started
+
+
 class _Instant:
     """In place of a process: a round tells by its batch which of the test's subjects was sampled."""
 
