@@ -39,8 +39,9 @@ _METHODS = {
     "in pairs": "Both took turns of a twentieth of a second, and each turn is held against the one beside it; the "
     "interval is the sign test's over the processes, with 99% confidence.",
     "run against run": "Each was measured on its own, and processes are held against processes (Mann and Whitney's "
-    "test, 95%). What the machine did between the two is not known: the interval is wider by what is usual, and by what "
-    "a fixed piece of work beside the frames differed by. For small differences: edgecnn profile BUNDLE --against OTHER.",
+    "test, 95%). What the machine did between the two is not known: the interval is wider by what is usual, and by "
+    "what a fixed piece of work beside the frames differed by. For small differences: "
+    "edgecnn profile BUNDLE --against OTHER.",
 }
 
 
