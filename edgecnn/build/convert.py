@@ -11,10 +11,12 @@ from edgecnn.build.embedding import require_uint8, with_preprocess
 from edgecnn.build.judging import judged
 from edgecnn.build.labels import resolve_labels
 from edgecnn.build.page import conversion_page
+from edgecnn.build.parts import control_part, detector_part
 from edgecnn.build.precision import fp16_control, to_precision
 from edgecnn.build.proof import check_result, golden_frames, golden_outputs, timed
 from edgecnn.build.readings import find_reading
 from edgecnn.build.results import Conversion, StageResult
+from edgecnn.build.shift import learn_shift
 from edgecnn.build.sources import image_size
 from edgecnn.build.store import Store
 from edgecnn.build.suppression import require_nms, suppress, with_nms
@@ -26,10 +28,10 @@ from edgecnn.core.artifact import Artifact
 from edgecnn.core.classifier import Classifier, Scores
 from edgecnn.core.detector import Detector
 from edgecnn.core.progress import Progress
-from edgecnn.core.readings import Embedder, Regressor, Segmenter
+from edgecnn.core.readings import Embedder, Regressor, Segmenter, Tagger
 from edgecnn.core.recipe import Recipe, is_onnx
 from edgecnn.deploy.bundle import require_bundle_path, write_bundle
-from edgecnn.deploy.manifest import BundleManifest, ControlPart, DetectorPart, StageRecord, Target
+from edgecnn.deploy.manifest import BundleManifest, StageRecord, Target
 from edgecnn.errors import InputError
 from edgecnn.graph.detection_outputs import DECODED
 from edgecnn.graph.layer_costs import layer_costs
@@ -39,6 +41,7 @@ from edgecnn.graph.prepare import load_named
 from edgecnn.profiling.report.convert_page import render_conversion
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet
+from edgecnn.vision.target_set import TargetSet
 
 
 def convert(
@@ -69,7 +72,6 @@ def convert(
     require_bundle_path(out)
     spec = recipe.preprocess
     if recipe.train is not None and recipe.model.weights is None:
-        _require_classes(recipe)
         recipe = plan_training(recipe, store).recipe
     work = open_work(_outside(recipe), store, progress, needs_labels=needs_labels)
     if spec.embed is not None:
@@ -83,8 +85,7 @@ def convert(
         case "detection":
             results = _as_detector(work, made)
         case _:
-            reading = find_reading(work.recipe, made[-1])
-            results = [judged(work, artifact, reading, made[-1]) for artifact in made]
+            results = _as_reading(work, made)
     if spec.embed is not None:
         results.append(with_preprocess(work, spec, results[-1]))
     parent = results[-1]
@@ -93,6 +94,7 @@ def convert(
     if final is not None:
         results.append(final)
     verdict = check_result(work, results[-1].artifact)
+    shift = learn_shift(work, results[-1])
     if (nms := recipe.detection.nms) != "none":
         results.append(with_nms(work, results[-1], nms))
         control = suppress(work, control, nms) if control is not None else None
@@ -116,8 +118,10 @@ def convert(
         preprocess_assumed=preprocess_assumed,
         scores=usage.scores if isinstance(usage, Classifier) else None,
         shown=recipe.classification,
-        detector=_detector_part(usage, recipe) if isinstance(usage, Detector) else None,
-        control=_control_part(control),
+        detector=detector_part(usage, recipe) if isinstance(usage, Detector) else None,
+        shift=shift,
+        control=control_part(control),
+        multilabel=usage.part if isinstance(usage, Tagger) else None,
         regression=usage.part if isinstance(usage, Regressor) else None,
         embedding=usage.part if isinstance(usage, Embedder) else None,
         segmentation=usage.part if isinstance(usage, Segmenter) else None,
@@ -135,14 +139,6 @@ def convert(
     other = control.artifact.path if control is not None else None
     bundle = write_bundle(out, last.path, golden, outputs, manifest, costs, report, control=other)
     return Conversion(bundle, tuple(results))
-
-
-def _require_classes(recipe: Recipe) -> None:
-    if recipe.train is not None and recipe.train.objective != "softmax":
-        raise InputError(
-            f"recipe {recipe.name}: a network trained for {recipe.train.objective} cannot be judged as a classifier",
-            f"train it: edgecnn train {recipe.name}",
-        )
 
 
 def _outside(recipe: Recipe) -> Recipe:
@@ -205,6 +201,17 @@ def _as_classifier(work: Work, made: list[Artifact]) -> list[StageResult]:
     ]
 
 
+def _as_reading(work: Work, made: list[Artifact]) -> list[StageResult]:
+    """What the stages so far gave of several labels, values, a vector or a mask."""
+    reading = find_reading(work.recipe, made[-1])
+    if isinstance(work.evaluation, TargetSet):
+        work.evaluation = work.evaluation.labelled_for(reading.labels)
+    return [
+        judged(work, artifact, reading, made[-1]) if artifact.manifest.kind == "onnx" else StageResult(artifact)
+        for artifact in made
+    ]
+
+
 def _as_detector(work: Work, made: list[Artifact]) -> list[StageResult]:
     """What the stages so far gave, and the FP32 network with decoded outputs, which is what others are judged by."""
     folded, truth = made[-1], work.evaluation
@@ -224,25 +231,3 @@ def _as_detector(work: Work, made: list[Artifact]) -> list[StageResult]:
     decoded = stages.decode(folded, detector, work.frames, work.store)
     layout = DECODED.model_copy(update={"classes": detector.layout.classes})
     return [*results, judged(work, decoded, replace(detector, layout=layout), decoded)]
-
-
-def _control_part(control: StageResult | None) -> ControlPart | None:
-    if control is None:
-        return None
-    return ControlPart(
-        stage=StageRecord(manifest=control.artifact.manifest, accuracy=control.accuracy),
-        score_threshold=control.usage.score_threshold if isinstance(control.usage, Detector) else None,
-    )
-
-
-def _detector_part(usage: Detector, recipe: Recipe) -> DetectorPart:
-    return DetectorPart(
-        layout=usage.layout,
-        score_threshold=usage.score_threshold,
-        stated_threshold=recipe.detection.score_threshold,
-        iou_threshold=usage.iou_threshold,
-        max_detections=usage.max_detections,
-        class_agnostic=usage.class_agnostic,
-        tiles=usage.tiles,
-        watch=usage.watch,
-    )

@@ -26,6 +26,7 @@ from edgecnn.vision.annotations import open_detection_set
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet, open_image_set
 from edgecnn.vision.settle_layout import settle_layout
+from edgecnn.vision.target_set import TargetSet
 
 # What a layout's values look like shows on a few pictures with something in them.
 _SETTLING_FRAMES = 16
@@ -156,6 +157,6 @@ def open_boxes(source: str) -> DetectionSet | ImageSet:
     return open_detection_set(source)
 
 
-def unlabelled(images: DetectionSet | ImageSet) -> ImageSet:
+def unlabelled(images: DetectionSet | ImageSet | TargetSet) -> ImageSet:
     """The pictures alone."""
     return ImageSet(images.name, images.paths, None, ())

@@ -148,6 +148,37 @@ def require_near(stage: str, accuracy: OutputAccuracy, gates: GatePart) -> None:
         )
 
 
+def require_targets_kept(
+    stage: str, accuracy: OutputAccuracy, reference: OutputAccuracy | None, gates: GatePart
+) -> None:
+    """Refuse a network for several labels or values that lost more than the recipe allows against FP32.
+
+    Several labels are judged by those that both networks give, and where it is known which are right by the mean
+    average precision too, which does not see that all scores move past a threshold together; values by R2.
+
+    Raises:
+        GateMissed: There is too little left.
+    """
+    if accuracy.tag_agreement is not None and accuracy.tag_agreement < gates.min_agreement:
+        raise GateMissed(
+            f"{stage}: its labels and FP32's have an F1 of {accuracy.tag_agreement:.1%} on {accuracy.images} pictures; "
+            f"at least {gates.min_agreement:.1%} is wanted",
+            _ADVICE,
+        )
+    if reference is None:
+        return
+    for name, found, expected in (("mAP", accuracy.map, reference.map), ("R2", accuracy.r2, reference.r2)):
+        if found is None or expected is None:
+            continue
+        drop = 100 * (expected - found)
+        if not drop <= gates.max_drop:
+            raise GateMissed(
+                f"{stage}: {name} falls from {expected:.4f} to {found:.4f}, by {drop:.2f} points; "
+                f"{gates.max_drop:g} are allowed",
+                _ADVICE_ON_DROP,
+            )
+
+
 def count_by_size(truth: DetectionSet) -> dict[str, int]:
     """How many objects that count are small, medium and large, by COCO's bounds."""
     areas = [float(area) for found in truth.objects for area in found.areas[~found.ignored]]

@@ -18,15 +18,15 @@ from edgecnn.core.detector import Detector
 from edgecnn.core.frame import Detections
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Progress
-from edgecnn.core.readings import Embedder, Regressor, Segmenter
 from edgecnn.core.usage import Usage
 from edgecnn.evaluate.accuracy import Predictions, accuracy_of, predict
 from edgecnn.evaluate.detection import detection_accuracy_of, predict_detections, read_detections, write_detections
-from edgecnn.evaluate.outputs import output_accuracy_of, predict_outputs
+from edgecnn.evaluate.outputs import Reading, output_accuracy_of, predict_outputs
 from edgecnn.evaluate.parity import Array
 from edgecnn.evaluate.threshold import refit_threshold
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet
+from edgecnn.vision.target_set import TargetSet
 
 
 def judged(work: Work, artifact: Artifact, usage: Usage, reference: Artifact) -> StageResult:
@@ -42,16 +42,19 @@ def judged(work: Work, artifact: Artifact, usage: Usage, reference: Artifact) ->
     if images is None:
         return StageResult(artifact, usage)
     if isinstance(usage, Detector):
+        assert not isinstance(images, TargetSet)  # open_work saw to it
         ours, theirs = (_detections(model, usage, images, work.store, work.progress) for model in (artifact, reference))
         truth = images if isinstance(images, DetectionSet) else None
         stated = usage.score_threshold
         fitted = stated if artifact is reference else refit_threshold(ours, truth, theirs, stated)
         accuracy = detection_accuracy_of(ours, truth, theirs, stated, fitted)
         return StageResult(artifact, replace(usage, score_threshold=fitted), accuracy)
-    assert isinstance(images, ImageSet)  # open_work saw to it
     if not isinstance(usage, Classifier):
-        outputs = (_outputs(model, usage, images, work.store, work.progress) for model in (artifact, reference))
-        return StageResult(artifact, usage, output_accuracy_of(next(outputs), next(outputs), usage))
+        assert not isinstance(images, DetectionSet)
+        ours, theirs = (_outputs(model, usage, images, work.store, work.progress) for model in (artifact, reference))
+        targets = images.targets if isinstance(images, TargetSet) else None
+        return StageResult(artifact, usage, output_accuracy_of(ours, theirs, usage, targets))
+    assert isinstance(images, ImageSet)
     found, expected = (
         _predictions(model, images, usage.preprocess, work.store, work.progress) for model in (artifact, reference)
     )
@@ -74,10 +77,8 @@ def _predictions(model: Artifact, images: ImageSet, spec: Preprocess, store: Sto
     return Predictions.model_validate_json(store.run(stage, work).path.read_text(encoding="utf-8"))
 
 
-def _outputs(
-    model: Artifact, usage: Regressor | Embedder | Segmenter, images: ImageSet, store: Store, progress: Progress
-) -> Array:
-    """The numbers, vectors or masks of a network for the evaluation pictures."""
+def _outputs(model: Artifact, usage: Reading, images: ImageSet | TargetSet, store: Store, progress: Progress) -> Array:
+    """The probabilities, numbers, vectors or masks of a network for the evaluation pictures."""
 
     def work(payload: Path) -> StageOutput:
         label = f"evaluate {model.manifest.stage}"

@@ -19,7 +19,7 @@ def stage_row(result: StageResult) -> StageRow:
     if isinstance(accuracy, DetectionAccuracy):
         kept, figure = f", {accuracy.box_agreement:.1%} of FP32's boxes", accuracy.map
     elif isinstance(accuracy, OutputAccuracy):
-        kept, figure = "", accuracy.kept
+        kept, figure = _reading_figures(accuracy)
     else:
         kept, figure = (f", {accuracy.agreement:.1%} same class", accuracy.top1) if accuracy is not None else ("", None)
     return StageRow(
@@ -32,6 +32,13 @@ def stage_row(result: StageResult) -> StageRow:
         p50_ms=result.p50_ms,
         p99_ms=result.p99_ms,
     )
+
+
+def _reading_figures(accuracy: OutputAccuracy) -> tuple[str, float | None]:
+    """What is kept of FP32 in a few words, and the figure in the table's column."""
+    if accuracy.tag_agreement is not None:
+        return f", {accuracy.tag_agreement:.1%} of FP32's labels (F1)", accuracy.map
+    return f", R2 {accuracy.r2:.4f}" if accuracy.r2 is not None else "", accuracy.kept
 
 
 def parity_text(manifest: Manifest) -> str:
@@ -64,6 +71,7 @@ def conversion_page(manifest: BundleManifest, results: Sequence[StageResult]) ->
         ("Classes", str(len(manifest.labels))),
         *_detector_facts(manifest),
         *_control_facts(manifest),
+        *_shift_facts(manifest),
         ("Model SHA-256", results[-1].artifact.sha256),
         ("Tools", ", ".join(f"{name} {version}" for name, version in results[-1].artifact.manifest.tools.items())),
         (
@@ -95,6 +103,12 @@ def conversion_page(manifest: BundleManifest, results: Sequence[StageResult]) ->
             for result in results
             if isinstance(result.accuracy, DetectionAccuracy)
         ),
+        readings=tuple(
+            (result.artifact.manifest.stage, result.accuracy)
+            for result in results
+            if isinstance(result.accuracy, OutputAccuracy)
+        ),
+        units=dict(zip(manifest.labels, manifest.regression.units, strict=False)) if manifest.regression else {},
     )
 
 
@@ -124,6 +138,14 @@ def _control_facts(manifest: BundleManifest) -> list[tuple[str, str]]:
         return []
     text = parity_text(manifest.control.stage.manifest)
     return [("Control", f"the network in FP16, {text}, for devices on which INT8 is not the faster one")]
+
+
+def _shift_facts(manifest: BundleManifest) -> list[tuple[str, str]]:
+    part = manifest.shift
+    if part is None:
+        return []
+    text = f"compared with {part.learned} training pictures; {part.false_alarm_rate:.1%} are called unlike by chance"
+    return [("Camera frames", f"{text}, by {part.held_out} that were kept back")]
 
 
 def _detector_facts(manifest: BundleManifest) -> list[tuple[str, str]]:

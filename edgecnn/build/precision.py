@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from edgecnn.build import stages
-from edgecnn.build.gates import require_boxes_kept, require_few_changes, require_kept, require_near
+from edgecnn.build.gates import (
+    require_boxes_kept,
+    require_few_changes,
+    require_kept,
+    require_near,
+    require_targets_kept,
+)
 from edgecnn.build.judging import judged
 from edgecnn.build.quantizer import Quantizer
 from edgecnn.build.results import StageResult
@@ -94,7 +100,9 @@ def _kept(work: Work, artifact: Artifact, fp32: StageResult) -> StageResult:
     result = judged(work, artifact, fp32.usage, fp32.artifact)
     found, expected = result.accuracy, fp32.accuracy
     if isinstance(found, OutputAccuracy):
+        assert expected is None or isinstance(expected, OutputAccuracy)
         require_near(artifact.manifest.stage, found, work.recipe.gates)
+        require_targets_kept(artifact.manifest.stage, found, expected, work.recipe.gates)
     elif isinstance(fp32.usage, Classifier):
         assert not isinstance(found, DetectionAccuracy)
         assert not isinstance(expected, DetectionAccuracy | OutputAccuracy)

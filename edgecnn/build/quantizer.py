@@ -19,7 +19,7 @@ from edgecnn.errors import InputError
 from edgecnn.evaluate.parity import INT8_BAR_DB, require_snr
 from edgecnn.graph.cast_fp16 import cast_to_fp16, nodes_of
 from edgecnn.graph.cleanup import clean_up
-from edgecnn.graph.decoding_nodes import decoding_nodes
+from edgecnn.graph.decoding_nodes import decoding_nodes, last_layer_nodes
 from edgecnn.graph.model import save_model
 from edgecnn.graph.opset import TYPED_SCALES, raise_opset
 from edgecnn.graph.prepare import infer_shapes, run_passes
@@ -89,6 +89,7 @@ class Quantizer:
             "frames": work.frames.identity(),
             "scheme": asdict(self._scheme),
             "fp16_share": fp16_share,
+            **({"values": True} if work.frames.task == "regression" else {}),
         }
         parents = (self._parent.sha256, self._pictures.sha256())
         return work.store.run(onnx_stage("int8", settings, parents), make)
@@ -103,8 +104,10 @@ class Quantizer:
             return model, {"the rest": "FP32", "because": error.message}
         run_passes(typed, (infer_shapes,))
         # Coordinates in pixels have more digits than FP16, too.
-        decoding = decoding_nodes(self._calibrated.model) if self._work.frames.task == "detection" else ()
-        counts = cast_to_fp16(typed, {*decoding, *nodes_of(typed, self._beyond_fp16)}).counts
+        task = self._work.frames.task
+        exact = decoding_nodes(self._calibrated.model) if task == "detection" else ()
+        exact = last_layer_nodes(typed) if task == "regression" else exact  # and values far from 0 do, too
+        counts = cast_to_fp16(typed, {*exact, *nodes_of(typed, self._beyond_fp16)}).counts
         run_passes(typed, (clean_up, infer_shapes))
         return typed, {"the rest": "FP16", **counts}
 

@@ -1,20 +1,21 @@
-"""What a conversion finds out about a network whose outputs are numbers, a vector or a mask."""
+"""What a conversion finds out about a network whose outputs are several labels, numbers, a vector or a mask."""
 
 from __future__ import annotations
 
 from edgecnn.build.labels import read_labels, resolve_labels
 from edgecnn.core.artifact import Artifact
-from edgecnn.core.readings import MOST_CLASSES, Embedder, Regressor, Segmenter
+from edgecnn.core.readings import MOST_CLASSES, Embedder, Regressor, Segmenter, Tagger
 from edgecnn.core.recipe import Recipe
 from edgecnn.core.tensors import TensorSpec
 from edgecnn.errors import InputError
+from edgecnn.graph.model import ends_in_sigmoid, load_model
 
 
-def find_reading(recipe: Recipe, model: Artifact) -> Regressor | Embedder | Segmenter:
+def find_reading(recipe: Recipe, model: Artifact) -> Tagger | Regressor | Embedder | Segmenter:
     """How a network is used, by its recipe's task and its outputs' shapes.
 
     Args:
-        recipe: With task: regression, embedding or segmentation.
+        recipe: With task: multilabel, regression, embedding or segmentation.
         model: FP32.
 
     Raises:
@@ -22,6 +23,8 @@ def find_reading(recipe: Recipe, model: Artifact) -> Regressor | Embedder | Segm
     """
     outputs = model.manifest.outputs
     match recipe.task:
+        case "multilabel":
+            return _tagger(recipe, model)
         case "regression":
             return _regressor(recipe, _length(recipe, outputs))
         case "embedding":
@@ -46,6 +49,21 @@ def _length(recipe: Recipe, outputs: tuple[TensorSpec, ...]) -> int:
             "export the model with that output alone",
         )
     return shape[0]
+
+
+def _tagger(recipe: Recipe, model: Artifact) -> Tagger:
+    labels = resolve_labels(recipe, _length(recipe, model.manifest.outputs))
+    part = recipe.multilabel
+    strange = next((name for name in part.thresholds if name not in labels), None)
+    if strange is not None:
+        raise InputError(
+            f"recipe {recipe.name}: multilabel.thresholds names '{strange}', which is no label",
+            f"the labels are {', '.join(labels[:10])}{', ...' if len(labels) > 10 else ''}",
+        )
+    if part.scores is None:
+        found = "probabilities" if ends_in_sigmoid(load_model(model.path)) else "logits"
+        part = part.model_copy(update={"scores": found})
+    return Tagger(recipe.preprocess, labels, part)
 
 
 def _regressor(recipe: Recipe, values: int) -> Regressor:

@@ -26,7 +26,7 @@ from edgecnn.evaluate.parity import (
 )
 from edgecnn.graph.cast_fp16 import FP16_MAX, FP16_NORMAL, cast_to_fp16, nodes_of
 from edgecnn.graph.cleanup import clean_up
-from edgecnn.graph.decoding_nodes import decoding_nodes
+from edgecnn.graph.decoding_nodes import decoding_nodes, last_layer_nodes
 from edgecnn.graph.detection_outputs import DECODED, decode_outputs
 from edgecnn.graph.model import hash_model, input_specs, load_model, output_specs, save_model
 from edgecnn.graph.opset import OpsetLimit, raise_opset
@@ -139,6 +139,8 @@ def cast(folded: Artifact, frames: Frames, store: Store) -> Artifact:
         keep = nodes_of(model, values_beyond_fp16(model, frames))
         if frames.task == "detection":  # coordinates in pixels need more digits than FP16 has
             keep.update(decoding_nodes(model))
+        if frames.task == "regression":  # and so do values far from 0, such as kelvins
+            keep.update(last_layer_nodes(model))
         reference = ort_network(folded.path)
         detail, noisy = _written_in_fp16(folded, keep, payload), set[str]()
         parity = frames.parity(reference, ort_network(payload), _FP16_FRAMES)
@@ -151,7 +153,8 @@ def cast(folded: Artifact, frames: Frames, store: Store) -> Artifact:
         require_snr(parity, FP16_BAR_DB, "fp16")
         return onnx_output(payload, parity, {**detail, "in FP32 for accuracy": sorted(noisy)})
 
-    return store.run(onnx_stage("fp16", {"frames": frames.identity()}, (folded.sha256,)), work)
+    settings = {"frames": frames.identity(), **({"values": True} if frames.task == "regression" else {})}
+    return store.run(onnx_stage("fp16", settings, (folded.sha256,)), work)
 
 
 def _written_in_fp16(folded: Artifact, keep: set[str], payload: Path) -> dict[str, int]:

@@ -20,6 +20,7 @@ from edgecnn.core.progress import Progress
 from edgecnn.core.recipe import Recipe
 from edgecnn.errors import InputError
 from edgecnn.vision.images import ImageSet
+from edgecnn.vision.target_set import NAMES_PARTED_BY, TargetSet
 
 if TYPE_CHECKING:
     from edgecnn.train.network import Trained
@@ -64,11 +65,11 @@ def plan_training(recipe: Recipe, store: Store) -> Plan:
         )
     samples = _opened(recipe.data.train, recipe, store)
     names = read_labels(recipe) or _names(samples, recipe)
-    samples = _named(samples, names)
+    samples = _named(samples, names, recipe)
     model = recipe.model.model_copy(update={"num_classes": len(names)})
     recipe = recipe.model_copy(update={"model": model, "labels": names})
     if recipe.data.validation is not None:
-        held = _named(_opened(recipe.data.validation, recipe, store), names)
+        held = _named(_opened(recipe.data.validation, recipe, store), names, recipe)
         return Plan(recipe, samples, held, None)
     if not recipe.data.validation_share:
         return Plan(recipe, samples, None, None)
@@ -94,10 +95,9 @@ def train(plan: Plan, store: Store, progress: Progress) -> Artifact:
         trained = train_network(recipe.model, plan.train, plan.validation, spec, config, state, features, progress)
         torch.save(trained.module.state_dict(), payload)
         write_text(payload.with_name(REPORT), render_training(plan, trained))
-        if config.objective == "softmax":
-            write_text(payload.with_name(LEARNED), _listed(plan.train, recipe))
-            if plan.validation is not None:
-                write_text(payload.with_name(HELD_OUT), _listed(plan.validation, recipe))
+        write_text(payload.with_name(LEARNED), _listed(plan.train, recipe))
+        if plan.validation is not None:
+            write_text(payload.with_name(HELD_OUT), _listed(plan.validation, recipe))
         return StageOutput(detail=_detail(plan, trained))
 
     pretrained = config.pretrained
@@ -110,7 +110,7 @@ def train(plan: Plan, store: Store, progress: Progress) -> Artifact:
         "labels": recipe.labels,
     }
     parents = (plan.train.sha256(), plan.validation.sha256() if plan.validation else "", weights)
-    stage = Stage("train", 2, "checkpoint", "checkpoint.pt", settings, parents, PACKAGES)
+    stage = Stage("train", 3, "checkpoint", "checkpoint.pt", settings, parents, PACKAGES)
     working = store.root / "training" / stage.key()
     made = store.run(stage, work)
     shutil.rmtree(working, ignore_errors=True)
@@ -166,29 +166,36 @@ def _names(samples: Samples, recipe: Recipe) -> tuple[str, ...]:
     return tuple(str(number) for number in range(max(found, stated)))
 
 
-def _named(samples: Samples, names: tuple[str, ...]) -> Samples:
+def _named(samples: Samples, names: tuple[str, ...], recipe: Recipe) -> Samples:
     """The samples with the class numbers of these names."""
     if samples.targets.ndim == 1:
         labels = tuple(int(label) for label in samples.targets)
         fitted = ImageSet(samples.name, samples.paths, labels, samples.classes).labelled_for(names)
         return replace(samples, targets=np.asarray(fitted.labels, dtype=np.int64), classes=names)
-    if set(samples.classes or names) != set(names):
-        raise InputError(
-            f"{samples.name}: {', '.join(samples.classes[:5])} are not the {len(names)} names {', '.join(names[:5])}",
-            "give both sets of pictures the same classes or values",
-        )
-    order = [(samples.classes or names).index(name) for name in names]
-    return replace(samples, targets=np.ascontiguousarray(samples.targets[:, order]), classes=names)
+    assert recipe.train is not None
+    kind = "tags" if recipe.train.objective == "multilabel" else "values"
+    found = TargetSet(samples.name, samples.paths, samples.targets, samples.classes, kind).labelled_for(names)
+    return replace(samples, targets=found.targets, classes=names)
 
 
 def _listed(samples: Samples, recipe: Recipe) -> str:
-    """Whole pictures and their classes as CSV; parts of pictures cannot be listed, and are left out."""
+    """Whole pictures and their targets as CSV; parts of pictures cannot be listed, and are left out."""
     labels = recipe.labels
     assert isinstance(labels, tuple)
+    assert recipe.train is not None
+    objective = recipe.train.objective
     stream = io.StringIO()
     writer = csv.writer(stream)
-    writer.writerow(["path", "label"])
+    writer.writerow(["path", *(labels if objective == "regression" else ["label"])])
     for path, box, target in zip(samples.paths, samples.boxes, samples.targets, strict=True):
-        if box is None:
-            writer.writerow([path.resolve(), labels[int(target)]])
+        if box is not None:
+            continue
+        match objective:
+            case "softmax":
+                cells = [labels[int(target)]]
+            case "multilabel":
+                cells = [NAMES_PARTED_BY.join(label for label, there in zip(labels, target, strict=True) if there)]
+            case "regression":
+                cells = target.tolist()
+        writer.writerow([path.resolve(), *cells])
     return stream.getvalue()

@@ -31,8 +31,6 @@ def write_training(recipe: Recipe, checkpoint: Artifact, out: Path) -> dict[str,
     made = {"checkpoint": out, "report": out.with_suffix(".html")}
     _copy(checkpoint.path, out)
     _copy(checkpoint.path.with_name(REPORT), made["report"])
-    if recipe.train.objective != "softmax":
-        return made
     lists: dict[str, str] = {}
     for key, name, suffix in (("calibration", LEARNED, ".learned.csv"), ("evaluation", HELD_OUT, ".heldout.csv")):
         source = checkpoint.path.with_name(name)

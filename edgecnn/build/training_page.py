@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from edgecnn.core.readings import Tagger
 from edgecnn.evaluate.reliability import Reliability, confusion, reliability
-from edgecnn.profiling.report.page import Column, notice, pairs, render_page, section, table, text
+from edgecnn.evaluate.target_figures import tag_figures, value_figures
+from edgecnn.profiling.report.page import Column, figure, notice, pairs, render_page, section, table, text
 
 if TYPE_CHECKING:
     from edgecnn.build.training import Plan
@@ -67,7 +69,44 @@ def render_training(plan: Plan, trained: Trained) -> str:
         parts.append(_confusions(answers, labels))
         parts.append(_calibration(reliability(answers.scores, answers.targets)))
         parts.append(_mistakes(answers, plan.validation, labels))
+    if answers is not None and answers.targets.ndim == 2:
+        parts.append(_by_label(answers, plan))
     return render_page(f"{recipe.name}: training", "\n".join(parts), [_STYLE])
+
+
+def _by_label(answers: Answers, plan: Plan) -> str:
+    """How good the pictures kept back are, label by label or value by value."""
+    recipe = plan.recipe
+    labels = recipe.labels
+    assert isinstance(labels, tuple)
+    count = len(answers.targets)
+    if recipe.task == "regression":
+        errors = value_figures(answers.scores, answers.targets, labels)["mean_absolute_error"]
+        spread = answers.targets.std(axis=0)
+        units = recipe.regression.units or ("",) * len(labels)
+        columns = [Column("Value", numeric=False), Column("Mean absolute error"), Column("Standard deviation")]
+        rows = [
+            [text(label), figure(errors[label]), figure(float(part)), text(unit)]
+            for label, part, unit in zip(labels, spread, units, strict=True)
+        ]
+        note = (
+            f"Of {count} pictures kept back. The deviation is that of what is right: who guesses the mean is so wrong."
+        )
+        return section("Values", table("Values", [*columns, Column("Unit", numeric=False)], rows), note)
+    bars = Tagger(recipe.preprocess, labels, recipe.multilabel).thresholds
+    found = tag_figures(answers.scores, answers.targets, bars, labels)
+    columns = [Column("Label", numeric=False), Column("Pictures"), Column("Average precision", "%"), Column("F1", "%")]
+    rows = [
+        [
+            text(label),
+            str(int(answers.targets[:, number].sum())),
+            figure(100 * found["average_precision"][label] if label in found["average_precision"] else None),
+            figure(100 * found["label_f1"][label] if label in found["label_f1"] else None),
+        ]
+        for number, label in enumerate(labels)
+    ]
+    note = f"Of {count} pictures kept back; labels that none of them has have no figures. F1 is at the threshold."
+    return section("Labels", table("Labels", columns, rows), note)
 
 
 def _curves(title: str, lines: Sequence[tuple[str, Sequence[float]]], kept_back: Sequence[float | None]) -> str:
@@ -105,11 +144,11 @@ def _calibration(found: Reliability) -> str:
                 f'<rect class="bars" x="{_across(0) + index * width + 1:.1f}" y="{_up(accuracy):.1f}" '
                 f'width="{width - 2:.1f}" height="{_up(0) - _up(accuracy):.1f}"><title>{text(note)}</title></rect>'
             )
-    figure = f"<figure><figcaption>Part that is right, by confidence</figcaption>{_svg('Reliability', body)}</figure>"
+    drawn = f"<figure><figcaption>Part that is right, by confidence</figcaption>{_svg('Reliability', body)}</figure>"
     note = (
         f"Expected calibration error: {found.error:.1%}. On the dashed line a network is as often right as it is sure."
     )
-    return section("Calibration", f'<div class="curves">{figure}</div>', note)
+    return section("Calibration", f'<div class="curves">{drawn}</div>', note)
 
 
 def _confusions(answers: Answers, labels: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from edgecnn.core.recipe import Recipe
 from edgecnn.errors import GateMissed, InputError
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet
+from edgecnn.vision.target_set import TargetSet, open_targets
 
 # A tenth of the calibration pictures is kept back for comparing, where there are no evaluation pictures and enough of
 # these: what is judged on a handful of pictures is not judged.
@@ -37,7 +38,7 @@ class Work:
     device: DeviceProfile
     store: Store
     progress: Progress
-    evaluation: ImageSet | DetectionSet | None
+    evaluation: ImageSet | DetectionSet | TargetSet | None
     labelled: bool
     calibration: ImageSet | None
     frames: Frames
@@ -68,21 +69,19 @@ def open_work(recipe: Recipe, store: Store, progress: Progress, *, needs_labels:
             "INT8 needs calibration pictures: ranges taken from random numbers would be worthless",
             "give --calib DIR with a few hundred pictures like those of the camera, or --precision fp16",
         )
-    detection, classification = recipe.task == "detection", recipe.task == "classification"
-    evaluation: ImageSet | DetectionSet | None = None
+    classification = recipe.task == "classification"
+    evaluation: ImageSet | DetectionSet | TargetSet | None = None
     calibration: ImageSet | None = None
     if recipe.data.evaluation:
-        evaluation = open_boxes(recipe.data.evaluation) if detection else open_pictures(recipe.data.evaluation, store)
-        if not detection and not classification:
-            evaluation = unlabelled(evaluation)  # the FP32 network is what others are judged by
+        evaluation = _opened(recipe.data.evaluation, recipe, store)
     if recipe.data.calibration:
-        source = recipe.data.calibration
-        calibration = unlabelled(open_boxes(source)) if detection else open_pictures(source, store)
-    labelled = isinstance(evaluation, DetectionSet) or (evaluation is not None and evaluation.labels is not None)
+        found = _opened(recipe.data.calibration, recipe, store)
+        calibration = found if isinstance(found, ImageSet) else unlabelled(found)
+    labelled = evaluation is not None and not (isinstance(evaluation, ImageSet) and evaluation.labels is None)
     if needs_labels and not labelled:
         raise InputError(
             f"--max-drop is about accuracy, and the pictures of {recipe.data.evaluation} have no labels",
-            "give labelled ones with --data: a folder for each class, or for a detector boxes (COCO, YOLO or VOC)",
+            "give labelled ones with --data: a folder for each class, boxes (COCO, YOLO or VOC), or CSV",
         )
     parity_set = evaluation
     notes: list[str] = []
@@ -112,3 +111,18 @@ def open_work(recipe: Recipe, store: Store, progress: Progress, *, needs_labels:
     if not classification and evaluation is None and parity_set is not None:
         evaluation = unlabelled(parity_set)
     return Work(recipe, device, store, progress, evaluation, labelled, calibration, frames, notes)
+
+
+def _opened(source: str, recipe: Recipe, store: Store) -> ImageSet | DetectionSet | TargetSet:
+    """Pictures, with such labels as the recipe's task has; the FP32 network is what the other tasks are judged by."""
+    match recipe.task:
+        case "detection":
+            return open_boxes(source)
+        case "multilabel":
+            return open_targets(source, "tags")
+        case "regression":
+            return open_targets(source, "values")
+        case "classification":
+            return open_pictures(source, store)
+        case _:
+            return unlabelled(open_pictures(source, store))

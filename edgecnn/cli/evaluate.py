@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from edgecnn.core.artifact import Accuracy, DetectionAccuracy, OutputAccuracy
     from edgecnn.deploy.bundle import Bundle
 
+# Figures that compare with another bundle.
+_AGAINST = ("agreement", "box_agreement", "box_support", "relative_error", "tag_agreement")
+_NAMES = {"map": "mAP", "r2": "R2", "f1": "F1", "tag_agreement": "F1 with its labels"}
+
 
 def command(
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
@@ -21,8 +25,9 @@ def command(
         str,
         typer.Option(
             "--data",
-            help="Labelled pictures: a folder with a folder for each class, or a CSV file; for a detector COCO's JSON, "
-            "or a folder with YOLO's or Pascal VOC's labels.",
+            help="Labelled pictures: a folder with a folder for each class, or a CSV file (path,label; several labels "
+            "as cat|dog; for regression a column for each value); for a detector COCO's JSON, or a folder with YOLO's "
+            "or Pascal VOC's labels.",
         ),
     ],
     against: Annotated[
@@ -34,7 +39,8 @@ def command(
 ) -> None:
     """How often is it right on labelled pictures? For a detector: COCO's mean average precision.
 
-    Networks for other tasks are compared with another bundle, on any pictures.
+    Several labels: mean average precision, and F1 at the thresholds. Values: mean absolute error and R2. Networks for
+    all tasks but the first two are compared with another bundle on any pictures, too.
 
     Example: edgecnn evaluate build/digits --data labelled/
     """
@@ -52,17 +58,12 @@ def command(
             accuracy = _judge_classes(first, second, data)
         case "detection":
             accuracy = _judge_boxes(first, second, data, tiles)
-        case task:
-            if against is None:
-                raise InputError(
-                    f"{bundle}: a network for {task} is judged by another one's outputs",
-                    "give the bundle to compare it with: --against BUNDLE",
-                )
+        case _:
             accuracy = _judge_outputs(first, second, data)
     document: dict[str, Any] = accuracy.model_dump(
         exclude_none=first.manifest.task not in ("classification", "detection")
     )
-    for name in ("agreement", "box_agreement", "box_support"):
+    for name in _AGAINST:
         if against is None:
             document.pop(name, None)
     if as_json:
@@ -88,13 +89,27 @@ def _judge_classes(first: Bundle, second: Bundle, data: str) -> Accuracy:
 
 
 def _judge_outputs(first: Bundle, second: Bundle, data: str) -> OutputAccuracy:
-    from edgecnn.core.readings import Embedder, Regressor, Segmenter
+    from edgecnn.core.readings import Embedder, Regressor, Segmenter, Tagger
+    from edgecnn.errors import InputError
     from edgecnn.evaluate.outputs import output_accuracy_of, predict_outputs
     from edgecnn.vision.images import open_image_set
+    from edgecnn.vision.target_set import TargetSet, open_targets
 
-    images = open_image_set(data)
     usage = first.manifest.usage
-    assert isinstance(usage, Regressor | Embedder | Segmenter)  # the task says so
+    assert isinstance(usage, Tagger | Regressor | Embedder | Segmenter)  # the task says so
+    if isinstance(usage, Tagger | Regressor):
+        images = open_targets(data, "tags" if isinstance(usage, Tagger) else "values")
+    else:
+        images = open_image_set(data)
+    targets = images.labelled_for(usage.labels).targets if isinstance(images, TargetSet) else None
+    if targets is None and second is first:
+        what = {"multilabel": "labels", "regression": "values"}.get(first.manifest.task)
+        raise InputError(
+            f"{first.path}: a network for {first.manifest.task} is judged by another one's outputs"
+            + (f", or by pictures with {what}" if what else ""),
+            "give the bundle to compare it with: --against BUNDLE"
+            + (f"; or a CSV file with {what}: --data FILE.csv" if what else ""),
+        )
 
     def outputs_of(bundle: Bundle) -> Any:
         session, network, label = _opened(bundle)
@@ -102,7 +117,8 @@ def _judge_outputs(first: Bundle, second: Bundle, data: str) -> OutputAccuracy:
         session.close()
         return found
 
-    return output_accuracy_of(outputs_of(first), outputs_of(second), usage)
+    found = outputs_of(first)
+    return output_accuracy_of(found, outputs_of(second) if second is not first else found, usage, targets)
 
 
 def _judge_boxes(first: Bundle, second: Bundle, data: str, tiles: str | None) -> DetectionAccuracy:
@@ -139,9 +155,14 @@ def _sentence(accuracy: Accuracy | DetectionAccuracy | OutputAccuracy, against: 
     from edgecnn.core.artifact import Accuracy, OutputAccuracy
 
     if isinstance(accuracy, OutputAccuracy):
-        figures = accuracy.model_dump(exclude={"images"}, exclude_none=True)
-        listed = ", ".join(f"{name.replace('_', ' ')} {figure:.4f}" for name, figure in figures.items())
-        return f"{listed} against {against} on {accuracy.images} pictures"
+        figures = accuracy.model_dump(exclude={"images", "average_precision", "label_f1"}, exclude_none=True)
+        if against is None:
+            figures = {name: figure for name, figure in figures.items() if name not in _AGAINST}
+        errors: dict[str, float] = figures.pop("mean_absolute_error", {})
+        parts = [f"{_NAMES.get(name, name.replace('_', ' '))} {figure:.4f}" for name, figure in figures.items()]
+        parts += [f"mean absolute error of {name} {error:.4g}" for name, error in errors.items()]
+        other = f" against {against}" if against is not None else ""
+        return f"{', '.join(parts)}{other} on {accuracy.images} pictures"
     if isinstance(accuracy, Accuracy):
         same = f", same class as {against} on {accuracy.agreement:.2%}" if against is not None else ""
         return f"top-1 {accuracy.top1:.2%}, top-5 {accuracy.top5:.2%} of {accuracy.images} pictures{same}"

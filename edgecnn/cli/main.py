@@ -28,6 +28,7 @@ COMMANDS = (
     "build",
     "evaluate",
     "gallery",
+    "shift",
     "run",
     "profile",
     "compare",

@@ -32,10 +32,17 @@ from edgecnn.cli.usage_options import Lines, Smooth, TilesOption, Top, Track, Un
 from edgecnn.errors import InputError
 
 if TYPE_CHECKING:
+    from edgecnn.core.shift import ShiftPart
+    from edgecnn.core.usage import Usage
+    from edgecnn.runtime.metrics import Metrics
     from edgecnn.runtime.readings import Readings
     from edgecnn.runtime.report import RunReport
+    from edgecnn.runtime.shift import ShiftWatch
+    from edgecnn.runtime.sources.base import FrameSource
 
 _READINGS_S = 2.0
+# A camera does not change faster, and looking costs a millisecond or two on a small board.
+_SHIFT_NS = 200_000_000
 
 
 def command(
@@ -156,7 +163,9 @@ def command(
             stop,
             policies=list(policies.values()),
             metrics=counts,
-            make_interpreter=lambda source: Interpreter(usage, None if source.live else source.fps, known),
+            make_interpreter=lambda source: Interpreter(
+                usage, None if source.live else source.fps, known, _shift_watch(manifest.shift, usage, source, counts)
+            ),
             max_frames=max_frames,
             duration_s=duration,
             say=console.say,
@@ -168,6 +177,7 @@ def command(
         console.print_json(report.model_dump(mode="json"))
     else:
         _say_report(report)
+    _say_shift(report, manifest.shift)
     embed = manifest.preprocess.embed
     if report.resized and embed is not None:
         console.say(
@@ -176,6 +186,28 @@ def command(
         )
     if failure is not None:
         raise failure
+
+
+def _shift_watch(part: ShiftPart | None, usage: Usage, source: FrameSource, counts: Metrics) -> ShiftWatch | None:
+    """Compares frames of a camera or a video some times a second of its time, and all pictures of a folder."""
+    if part is None:
+        return None
+    from edgecnn.runtime.shift import ShiftWatch
+
+    return ShiftWatch(part, usage, counts.source(source.name), _SHIFT_NS if source.live or source.fps else 0)
+
+
+def _say_shift(report: RunReport, part: ShiftPart | None) -> None:
+    """Warn of sources whose frames are unlike the training pictures."""
+    for name, source in report.sources.items():
+        found = source.shift
+        if part is None or found is None or found.unlike <= max(part.most_unlike * found.compared, 1):
+            continue
+        console.say(
+            f"{name}: {found.unlike / found.compared:.0%} of {found.compared} frames are unlike the training pictures, "
+            f"and by chance {part.false_alarm_rate:.1%} would be; furthest off: {found.furthest} deviations; "
+            f"edgecnn shift says more"
+        )
 
 
 @contextmanager

@@ -75,12 +75,19 @@ class DetectionAccuracy(_Part):
 
 
 class OutputAccuracy(_Part):
-    """How near the outputs of a network without classes are to the FP32 network's, on the evaluation pictures.
+    """How near the outputs of a network of another kind are to FP32's on the evaluation pictures, and how good.
 
     Attributes:
         images: How many.
         relative_error: For regression: root mean square of a value's difference, as a part of how far FP32's are spread
             over the pictures; of the worst value.
+        mean_absolute_error: For regression with known values: of each value by name, in its unit.
+        r2: For regression with known values: part of their variance that is explained, the mean of those that vary.
+        tag_agreement: For several labels: F1 of the labels that it gives, with those that FP32 gives as the truth.
+        map: For several labels with known truth: average precision of each label, the mean of those that occur.
+        f1: F1 at the thresholds of each label, the mean of those that occur.
+        average_precision: Of each label that occurs, by name.
+        label_f1: F1 of each label that occurs, by name.
         cosine: For embeddings: of the two vectors, the mean.
         lowest_cosine: The lowest.
         mean_iou: For segmentation: intersection over union of each class, the mean of the classes that occur.
@@ -89,6 +96,13 @@ class OutputAccuracy(_Part):
 
     images: int
     relative_error: float | None = None
+    mean_absolute_error: dict[str, float] | None = None
+    r2: float | None = None
+    tag_agreement: float | None = None
+    map: float | None = None
+    f1: float | None = None
+    average_precision: dict[str, float] | None = None
+    label_f1: dict[str, float] | None = None
     cosine: float | None = None
     lowest_cosine: float | None = None
     mean_iou: float | None = None
@@ -97,7 +111,12 @@ class OutputAccuracy(_Part):
     @property
     def kept(self) -> float:
         """How much of FP32 there still is, 1 for all of it, whatever the task."""
-        found = (self.cosine, self.mean_iou, None if self.relative_error is None else 1 - self.relative_error)
+        found = (
+            self.cosine,
+            self.mean_iou,
+            self.tag_agreement,
+            None if self.relative_error is None else 1 - self.relative_error,
+        )
         return next(figure for figure in found if figure is not None)
 
 

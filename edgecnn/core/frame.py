@@ -133,6 +133,23 @@ class Detections:
 
 
 @dataclass(frozen=True)
+class Tags:
+    """The labels that a picture has, the surest first; any number of them.
+
+    Attributes:
+        classes: Their numbers.
+        probabilities: Of each that it is there, 0 to 1.
+        labels: Their names.
+        distribution: float64 (all labels,), the probabilities of those that are not there, too.
+    """
+
+    classes: tuple[int, ...]
+    probabilities: tuple[float, ...]
+    labels: tuple[str, ...]
+    distribution: npt.NDArray[np.float64] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
 class Measurements:
     """The numbers that a regression network gives.
 

@@ -1,11 +1,13 @@
-"""How networks are used whose outputs are numbers, a vector or a mask: regression, embedding, segmentation."""
+"""How networks are used that give several labels, numbers, a vector or a mask."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edgecnn.core.classifier import Scores
 from edgecnn.core.preprocess import Preprocess
 
 NOT_SEEN = 255
@@ -15,6 +17,21 @@ MOST_CLASSES = 255
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Threshold = Annotated[float, Field(gt=0, lt=1)]
+
+
+class MultilabelPart(_Part):
+    """For task: multilabel: when a picture has a label. ``labels`` names them."""
+
+    scores: Scores | None = Field(
+        default=None,
+        description="what the output is: before the sigmoid (logits) or after it; null: probabilities where the "
+        "network ends in one, else logits",
+    )
+    threshold: Threshold = Field(default=0.5, description="a label is there from this probability on")
+    thresholds: dict[str, Threshold] = Field(default={}, description="the same of single labels, by name")
 
 
 class RegressionPart(_Part):
@@ -47,6 +64,26 @@ class SegmentationPart(_Part):
         description="of an output with one plane, the value from which on a pixel is of the second class: 0 for "
         "logits, 0.5 for probabilities",
     )
+
+
+@dataclass(frozen=True)
+class Tagger:
+    """Everything about a network for several labels but the network.
+
+    Attributes:
+        preprocess: From a frame to the network's input.
+        labels: A name for each element of the output (1, labels).
+        part: What the output is, and when a label is there.
+    """
+
+    preprocess: Preprocess
+    labels: tuple[str, ...]
+    part: MultilabelPart = field(default_factory=MultilabelPart)
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """From which probability on each label is there."""
+        return tuple(self.part.thresholds.get(label, self.part.threshold) for label in self.labels)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -10,18 +10,25 @@ from edgecnn.core.classifier import Shown
 from edgecnn.core.detection_part import DetectionPart
 from edgecnn.core.part import Part as _Part
 from edgecnn.core.preprocess import Preprocess
-from edgecnn.core.readings import EmbeddingPart, RegressionPart, SegmentationPart
-from edgecnn.core.training_part import DataPart, TrainPart
+from edgecnn.core.readings import EmbeddingPart, MultilabelPart, RegressionPart, SegmentationPart
+from edgecnn.core.training_part import DataPart, Objective, TrainPart
 
 Precision = Literal["fp32", "fp16", "int8", "auto"]
-Task = Literal["classification", "detection", "regression", "embedding", "segmentation"]
+Task = Literal["classification", "detection", "multilabel", "regression", "embedding", "segmentation"]
 # What a network of each task is judged by; regression by 1 less the relative error.
 ACCURACY_NAMES: dict[Task, str] = {
     "classification": "top-1",
     "detection": "mAP",
+    "multilabel": "mAP",
     "regression": "kept of FP32",
     "embedding": "cosine with FP32",
     "segmentation": "IoU with FP32",
+}
+# What a network that has been trained for an objective does.
+_TRAINED_TASKS: dict[Objective, Task] = {
+    "softmax": "classification",
+    "multilabel": "multilabel",
+    "regression": "regression",
 }
 _NAMED_NETWORKS = ("zoo", "torchvision", "timm")
 
@@ -97,7 +104,8 @@ class GatePart(_Part):
     max_drop: float = Field(
         default=1.0,
         ge=0,
-        description="accuracy lost against FP32, at most, in percentage points: top-1, or a detector's mAP",
+        description="accuracy lost against FP32, at most, in percentage points: top-1, the mAP of a detector "
+        "or of several labels, or the R2 of values",
     )
     min_map_kept: float | None = Field(
         default=0.99,
@@ -117,7 +125,8 @@ class GatePart(_Part):
         ge=0,
         le=1,
         description="part of the pictures on which FP32 and the result name the same class, at least; for a detector "
-        "without labels, part of the boxes that both have (same class, IoU 0.9)",
+        "without labels, part of the boxes that both have (same class, IoU 0.9); for several labels, the F1 of the "
+        "labels that it gives with FP32's as the truth",
     )
     max_relative_error: float = Field(
         default=0.05,
@@ -170,17 +179,33 @@ class Recipe(_Part):
     gates: GatePart = GatePart()
     classification: Shown = Shown()
     detection: DetectionPart = DetectionPart()
+    multilabel: MultilabelPart = MultilabelPart()
     regression: RegressionPart = RegressionPart()
     embedding: EmbeddingPart = EmbeddingPart()
     segmentation: SegmentationPart = SegmentationPart()
     target: TargetPart = TargetPart()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _task_of_the_objective(cls, document: Any) -> Any:
+        """What is trained says what the task is, where nobody else does."""
+        train: Any = document.get("train") if isinstance(document, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        objective = train.get("objective") if isinstance(train, dict) else getattr(train, "objective", None)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType, reportUnknownArgumentType]
+        if objective in _TRAINED_TASKS and "task" not in document:
+            return {**document, "task": _TRAINED_TASKS[objective]}
+        return document  # pyright: ignore[reportUnknownVariableType]
+
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.train is not None and self.model.weights is not None:
             raise ValueError("train and model.weights exclude each other")
-        if self.task != "classification" and self.train is not None:
-            raise ValueError(f"only classifiers are trained: no train goes with task: {self.task}")
+        if self.train is not None and self.task != (trained := _TRAINED_TASKS[self.train.objective]):
+            raise ValueError(
+                f"no train goes with task: {self.task} that has objective: {self.train.objective}, which makes a "
+                f"network for task: {trained}"
+            )
+        if self.train is not None and (self.regression.scale or self.regression.offset):
+            raise ValueError("values are learnt in their own unit: no regression.scale or offset goes with train")
         for part in get_args(Task):
             if self.task != part and part in self.model_fields_set:
                 raise ValueError(f"{part} goes with task: {part}")

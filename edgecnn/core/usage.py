@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from edgecnn.core.classifier import Classifier
 from edgecnn.core.detector import Detector
-from edgecnn.core.frame import Classification, Detections, Embedding, Measurements, Segmentation
-from edgecnn.core.readings import Embedder, Regressor, Segmenter
+from edgecnn.core.frame import Classification, Detections, Embedding, Measurements, Segmentation, Tags
+from edgecnn.core.readings import Embedder, Regressor, Segmenter, Tagger
 
-Usage = Classifier | Detector | Regressor | Embedder | Segmenter
-Result = Classification | Detections | Measurements | Embedding | Segmentation
+Usage = Classifier | Detector | Tagger | Regressor | Embedder | Segmenter
+Result = Classification | Detections | Tags | Measurements | Embedding | Segmentation

@@ -12,8 +12,18 @@ from edgecnn.core.artifact import Accuracy, DetectionAccuracy, Manifest, OutputA
 from edgecnn.core.classifier import Classifier, Scores, Shown
 from edgecnn.core.detector import Detector, Layout
 from edgecnn.core.preprocess import Preprocess
-from edgecnn.core.readings import Embedder, EmbeddingPart, RegressionPart, Regressor, SegmentationPart, Segmenter
+from edgecnn.core.readings import (
+    Embedder,
+    EmbeddingPart,
+    MultilabelPart,
+    RegressionPart,
+    Regressor,
+    SegmentationPart,
+    Segmenter,
+    Tagger,
+)
 from edgecnn.core.recipe import GatePart, Task
+from edgecnn.core.shift import ShiftPart
 from edgecnn.core.tensors import TensorSpec
 from edgecnn.core.usage import Usage
 from edgecnn.core.verdict import Verdict
@@ -86,9 +96,13 @@ class BundleManifest(_Part):
     scores: Scores | None = Field(default=None, description="what a classifier's output is")
     shown: Shown = Field(default=Shown(), description="which of a classifier's classes are named")
     detector: DetectorPart | None = Field(default=None, description="how a detector is used")
+    multilabel: MultilabelPart | None = Field(default=None, description="when a picture has a label, of several")
     regression: RegressionPart | None = Field(default=None, description="what the values of a regression network are")
     embedding: EmbeddingPart | None = Field(default=None, description="when an embedding network's vector is known")
     segmentation: SegmentationPart | None = Field(default=None, description="what a segmentation network's output is")
+    shift: ShiftPart | None = Field(
+        default=None, description="what camera frames are compared with; null where there were too few pictures"
+    )
     control: ControlPart | None = Field(default=None, description="goes with a network in INT8 for TensorRT")
     labels: tuple[str, ...]
     stages: tuple[StageRecord, ...]
@@ -103,6 +117,7 @@ class BundleManifest(_Part):
         parts: dict[Task, object] = {
             "classification": self.scores,
             "detection": self.detector,
+            "multilabel": self.multilabel,
             "regression": self.regression,
             "embedding": self.embedding,
             "segmentation": self.segmentation,
@@ -124,6 +139,8 @@ class BundleManifest(_Part):
         """How the network is used."""
         if self.scores is not None:
             return Classifier(self.preprocess, self.labels, self.scores, self.shown)
+        if self.multilabel is not None:
+            return Tagger(self.preprocess, self.labels, self.multilabel)
         if self.regression is not None:
             return Regressor(self.preprocess, self.labels, self.regression)
         if self.embedding is not None:

@@ -1,4 +1,4 @@
-"""How near a network's numbers, vectors or masks are to the FP32 network's, over a set of pictures."""
+"""How near a network's labels, numbers, vectors or masks are to the FP32 network's, over a set of pictures."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy.typing as npt
 
 from edgecnn.core.artifact import OutputAccuracy
 from edgecnn.core.progress import Progress
-from edgecnn.core.readings import Embedder, Regressor, Segmenter
+from edgecnn.core.readings import Embedder, Regressor, Segmenter, Tagger
 from edgecnn.evaluate.accuracy import frames_of
 from edgecnn.evaluate.parity import Network, only_output
-from edgecnn.vision.decode_readings import class_map, decode_embedding, decode_measurements
+from edgecnn.evaluate.target_figures import f1_score, tag_figures, value_figures
+from edgecnn.vision.decode_readings import class_map, decode_embedding, decode_measurements, decode_tags
 
 Array = npt.NDArray[Any]
+Reading = Tagger | Regressor | Embedder | Segmenter
 # Values that are nearly the same in all pictures are compared as parts of themselves: their spread means nothing.
 _LEAST_SPREAD = 0.01
 
 
-def predict_outputs(
-    network: Network, paths: Sequence[Path], usage: Regressor | Embedder | Segmenter, progress: Progress, label: str
-) -> Array:
+def predict_outputs(network: Network, paths: Sequence[Path], usage: Reading, progress: Progress, label: str) -> Array:
     """Run a network over pictures.
 
     Args:
@@ -34,14 +34,16 @@ def predict_outputs(
         label: What is being done, for the progress bar.
 
     Returns:
-        One row a picture: values float64 (N, V), vectors float32 (N, D), or classes uint8 (N, h, w) on the output's
-        grid.
+        One row a picture: probabilities float64 (N, labels), values float64 (N, V), vectors float32 (N, D), or classes
+        uint8 (N, h, w) on the output's grid.
     """
     rows: list[Array] = []
     with progress.task(label, len(paths)) as task:
         for frame in frames_of(paths, usage.preprocess):
             outputs = network(frame)
             match usage:
+                case Tagger():
+                    rows.append(decode_tags(only_output(outputs), usage).distribution)
                 case Regressor():
                     rows.append(np.array(decode_measurements(only_output(outputs), usage).values))
                 case Embedder():
@@ -52,17 +54,24 @@ def predict_outputs(
     return np.stack(rows)
 
 
-def output_accuracy_of(found: Array, reference: Array, usage: Regressor | Embedder | Segmenter) -> OutputAccuracy:
-    """How near the outputs of two networks are, of the same pictures and from ``predict_outputs``.
+def output_accuracy_of(found: Array, reference: Array, usage: Reading, targets: Array | None = None) -> OutputAccuracy:
+    """How near the outputs of two networks are, of the same pictures and from ``predict_outputs``, and how good.
 
     Args:
         found: Of the network in question.
         reference: Of the FP32 network.
         usage: What they are.
+        targets: (N, labels or values): what is right, where that is known.
     """
     match usage:
+        case Tagger():
+            bars = usage.thresholds
+            agreement = f1_score(found >= bars, reference >= bars)
+            figures = {} if targets is None else tag_figures(found, targets, bars, usage.labels)
+            return OutputAccuracy(images=len(found), tag_agreement=agreement, **figures)
         case Regressor():
-            return OutputAccuracy(images=len(found), relative_error=relative_error(found, reference))
+            figures = {} if targets is None else value_figures(found, targets, usage.labels)
+            return OutputAccuracy(images=len(found), relative_error=relative_error(found, reference), **figures)
         case Embedder():
             cosines = (found.astype(np.float64) * reference).sum(axis=1)
             return OutputAccuracy(images=len(found), cosine=float(cosines.mean()), lowest_cosine=float(cosines.min()))

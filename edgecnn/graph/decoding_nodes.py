@@ -24,6 +24,22 @@ def decoding_nodes(model: ir.Model) -> tuple[str, ...]:
     return tuple(node.name for node in model.graph if node in found and node.name)
 
 
+def last_layer_nodes(model: ir.Model) -> tuple[str, ...]:
+    """Names of the nodes from the last layers with weights to the outputs, with what makes their inputs from integers.
+
+    Args:
+        model: Every node named.
+    """
+    after = set(decoding_nodes(model))
+    reached = {value.producer() for value in model.graph.outputs}
+    reached |= {value.producer() for node in model.graph if node.name in after for value in node.inputs if value}
+    layers = {node for node in reached if node is not None and node.op_type in LINEAR_LAYERS}
+    before = {value.producer() for node in layers for value in node.inputs if value is not None}
+    scaled = {node for node in before if node is not None and node.op_type == "DequantizeLinear"}
+    kept = layers | scaled
+    return tuple(str(node.name) for node in model.graph if node in kept or node.name in after)
+
+
 def _averages(node: ir.Node) -> bool:
     value = node.inputs[0]
     before = value.producer() if value is not None else None

@@ -112,11 +112,20 @@ def hash_model(path: Path) -> str:
 
 def ends_in_softmax(model: ir.Model) -> bool:
     """Whether the graph's one output is probabilities: made by Softmax, with nothing after it but a change of form."""
+    return _last_operator(model) == "Softmax"
+
+
+def ends_in_sigmoid(model: ir.Model) -> bool:
+    """Whether the graph's one output is made by Sigmoid, with nothing after it but a change of form."""
+    return _last_operator(model) == "Sigmoid"
+
+
+def _last_operator(model: ir.Model) -> str | None:
     node = model.graph.outputs[0].producer() if len(model.graph.outputs) == 1 else None
     while node is not None and node.op_type in ("Identity", "Cast", "Reshape", "Flatten", "Squeeze"):
         source = node.inputs[0]
         node = source.producer() if source is not None else None
-    return node is not None and node.op_type == "Softmax"
+    return node.op_type if node is not None else None
 
 
 def save_model(model: ir.Model, path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from edgecnn.core.frame import Classification, Detections, Embedding, Frame, Measurements, Segmentation
+from edgecnn.core.frame import Classification, Detections, Embedding, Frame, Measurements, Segmentation, Tags
 from edgecnn.core.usage import Result
 
 
@@ -93,6 +93,12 @@ class DetectionEvent(_Event):
     zones: tuple[OccupiedZone, ...] = ()
 
 
+class TagsEvent(_Event):
+    """The labels that a frame has, the surest first; there may be none."""
+
+    tags: tuple[NamedClass, ...]
+
+
 class MeasurementsEvent(_Event):
     """The numbers that a regression network gives."""
 
@@ -113,7 +119,9 @@ class SegmentationEvent(_Event):
     areas: tuple[ClassArea, ...]
 
 
-class Event(RootModel[ClassificationEvent | DetectionEvent | MeasurementsEvent | EmbeddingEvent | SegmentationEvent]):
+class Event(
+    RootModel[ClassificationEvent | DetectionEvent | TagsEvent | MeasurementsEvent | EmbeddingEvent | SegmentationEvent]
+):
     """A line of what ``edgecnn run --events`` writes."""
 
 
@@ -142,9 +150,11 @@ def event_of(run: str, frame: Frame, result: Result, age_ns: int) -> Event:
     }
     match result:
         case Classification():
-            content = _classes(result)
+            content = {"classes": _classes(result)}
         case Detections():
             content = _objects(result)
+        case Tags():
+            content = {"tags": _classes(result)}
         case Measurements():
             named = zip(result.labels, result.values, result.units, strict=True)
             content = {"values": [{"label": label, "value": value, "unit": unit} for label, value, unit in named]}
@@ -163,14 +173,12 @@ def event_of(run: str, frame: Frame, result: Result, age_ns: int) -> Event:
     return Event.model_validate(when | content)
 
 
-def _classes(result: Classification) -> dict[str, Any]:
+def _classes(result: Classification | Tags) -> list[dict[str, Any]]:
     named = zip(result.classes, result.labels, result.probabilities, strict=True)
-    return {
-        "classes": [
-            {"class": number, "label": label, "probability": round(part, 4) if math.isfinite(part) else None}
-            for number, label, part in named
-        ]
-    }
+    return [
+        {"class": number, "label": label, "probability": round(part, 4) if math.isfinite(part) else None}
+        for number, label, part in named
+    ]
 
 
 def _objects(result: Detections) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from edgecnn.core.frame import Classification, Detections, Embedding, Frame
 from edgecnn.core.readings import Embedder
 from edgecnn.core.usage import Result, Usage
 from edgecnn.runtime.counting import LineCounter, count_zone
+from edgecnn.runtime.shift import ShiftWatch
 from edgecnn.runtime.tracking import Tracker
 from edgecnn.vision.decode import named_classes
 from edgecnn.vision.gallery import Gallery
@@ -30,13 +31,17 @@ class Interpreter:
         fps: Of a file, whose frames come as fast as they are processed; none for a live source, whose frames have the
             time at which they were captured.
         gallery: The vectors that an embedding network's results are compared with.
+        shift: Is shown every frame with its result.
 
     Raises:
         EnvironmentMissing: Objects are to be followed, and edgefirst-tracker is not installed.
     """
 
-    def __init__(self, usage: Usage, fps: float | None = None, gallery: Gallery | None = None) -> None:
+    def __init__(
+        self, usage: Usage, fps: float | None = None, gallery: Gallery | None = None, shift: ShiftWatch | None = None
+    ) -> None:
         self._usage = usage
+        self._shift = shift
         self._gallery = gallery
         self._interval_ns = round(1e9 / fps) if fps else None
         self._smooth: _Smooth | None = None
@@ -51,6 +56,8 @@ class Interpreter:
     def __call__(self, frame: Frame, result: Result) -> Result:
         """The result with what earlier ones add to it."""
         time_ns = frame.captured_ns if self._interval_ns is None else frame.index * self._interval_ns
+        if self._shift is not None:
+            self._shift(frame, result, time_ns)
         match result:
             case Classification():
                 return self._classification(result, time_ns)

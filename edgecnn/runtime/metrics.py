@@ -19,6 +19,15 @@ class _Snapshot(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class ShiftSnapshot(_Snapshot):
+    """How like the training pictures a source's frames are, until now."""
+
+    compared: int = Field(description="frames that were compared")
+    unlike: int = Field(description="those that lie beyond the bundle's threshold")
+    distance: float = Field(description="of the last one, as a part of the threshold: unlike above 1")
+    furthest: str = Field(description="the statistic that is furthest off on average, and by how many deviations")
+
+
 class SourceSnapshot(_Snapshot):
     """One source until now."""
 
@@ -29,6 +38,9 @@ class SourceSnapshot(_Snapshot):
     dropped: dict[str, int] = Field(description="frames without one, by the place where they were dropped")
     reconnects: int
     frame_age: Percentiles = Field(description="from a frame's capture to its result")
+    shift: ShiftSnapshot | None = Field(
+        default=None, description="none where the bundle remembers nothing of training pictures, or before a frame came"
+    )
 
 
 class SinkSnapshot(_Snapshot):
@@ -61,6 +73,7 @@ class SourceMetrics:
         self._received = self._processed = self._connects = 0
         self._dropped: Counter[str] = Counter()
         self._age = DurationHistogram()
+        self._shift: ShiftSnapshot | None = None
 
     def enter(self, state: SourceState, reason: str = "") -> None:
         """It changed its state."""
@@ -84,6 +97,15 @@ class SourceMetrics:
         with self._lock:
             self._processed += 1
             self._age.record(age_ns)
+
+    def compare(self, distance: float, furthest: str) -> None:
+        """A frame was compared with training pictures; see ``ShiftSnapshot``."""
+        with self._lock:
+            before = self._shift
+            compared, unlike = (before.compared, before.unlike) if before is not None else (0, 0)
+            self._shift = ShiftSnapshot(
+                compared=compared + 1, unlike=unlike + (distance > 1), distance=distance, furthest=furthest
+            )
 
     @property
     def state(self) -> tuple[SourceState, str]:
@@ -113,6 +135,7 @@ class SourceMetrics:
                 dropped=dict(self._dropped),
                 reconnects=max(self._connects - 1, 0),
                 frame_age=self._age.summary(),
+                shift=self._shift,
             )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +18,8 @@ from edgecnn.errors import InputError
 from edgecnn.vision.annotations import open_detection_set
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet, open_image_set, read_image
+from edgecnn.vision.target_set import TargetSet, holds_boxes, open_tags, open_values
 
-# Between several names in a CSV file's column label.
-_NAMES_PARTED_BY = "|"
 _SMALLEST_SIDE = 2
 
 
@@ -95,31 +93,15 @@ def open_samples(source: str, objective: Objective) -> Samples:
     Raises:
         InputError: Nothing there, or not with such targets.
     """
-    path = Path(source)
-    if _holds_boxes(path):
-        found = open_detection_set(source)
-        if objective == "regression":
-            raise InputError(f"pictures {source}: boxes are no values to regress", "give a CSV file: path and values")
-        return _crops(found) if objective == "softmax" else _classes_of_pictures(found)
-    if objective == "softmax":
-        return samples_of(open_image_set(source))
-    if path.suffix.lower() != ".csv" or not path.is_file():
-        raise InputError(
-            f"pictures {source}: {objective} wants a CSV file" + (" or boxes" if objective == "multilabel" else ""),
-            "columns: path and label (names parted by |)" if objective == "multilabel" else "columns: path and values",
-        )
-    return _from_csv(path, objective)
+    if objective == "multilabel":
+        return _of_targets(open_tags(source))
+    if objective == "regression":
+        return _of_targets(open_values(source))
+    return _crops(open_detection_set(source)) if holds_boxes(Path(source)) else samples_of(open_image_set(source))
 
 
-def _holds_boxes(path: Path) -> bool:
-    if path.is_file():
-        return path.suffix.lower() in (".json", ".yaml", ".yml", ".txt")
-    return (
-        (path / "Annotations").is_dir()
-        or (path / "labels").is_dir()
-        or (path / "data.yaml").is_file()
-        or (any(path.glob("*.json")) or any(path.glob("annotations/*.json")))
-    )
+def _of_targets(found: TargetSet) -> Samples:
+    return Samples(found.name, found.paths, (None,) * len(found), found.targets, found.classes)
 
 
 def _crops(found: DetectionSet) -> Samples:
@@ -137,43 +119,3 @@ def _crops(found: DetectionSet) -> Samples:
     if not paths:
         raise InputError(f"{found.name}: no box is large enough to be a picture", "check the labels")
     return Samples(found.name, tuple(paths), tuple(boxes), np.asarray(targets, dtype=np.int64), found.classes)
-
-
-def _classes_of_pictures(found: DetectionSet) -> Samples:
-    count = len(found.classes) or 1 + max(int(objects.classes.max(initial=0)) for objects in found.objects)
-    targets = np.zeros((len(found), count), dtype=np.float32)
-    for row, objects in zip(targets, found.objects, strict=True):
-        row[objects.classes] = 1
-    return Samples(found.name, found.paths, (None,) * len(found), targets, found.classes)
-
-
-def _from_csv(path: Path, objective: Objective) -> Samples:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, skipinitialspace=True, restval="")
-            columns = [name for name in reader.fieldnames or [] if name != "path"]
-            rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"pictures {path}: not a CSV file: {error}", "save it as CSV in UTF-8") from None
-    wanted = columns == ["label"] if objective == "multilabel" else bool(columns)
-    if not rows or "path" not in rows[0] or not wanted:
-        raise InputError(
-            f"pictures {path}: wanted are the columns path and "
-            + ("label" if objective == "multilabel" else "one or more with values"),
-            "mend the first line; there must be rows under it",
-        )
-    paths = tuple(path.parent / row["path"] for row in rows)
-    missing = next((found for found in paths if not found.is_file()), None)
-    if missing is not None:
-        raise InputError(f"pictures {path}: {missing} is listed and does not exist")
-    if objective == "multilabel":
-        names = [{part.strip() for part in row["label"].split(_NAMES_PARTED_BY)} - {""} for row in rows]
-        classes = tuple(sorted(set[str]().union(*names)))
-        targets = np.asarray([[name in there for name in classes] for there in names], dtype=np.float32)
-    else:
-        classes = tuple(columns)
-        try:
-            targets = np.asarray([[float(row[name]) for name in columns] for row in rows], dtype=np.float32)
-        except ValueError as error:
-            raise InputError(f"pictures {path}: a value is no number: {error}", "mend the row") from None
-    return Samples(str(path), paths, (None,) * len(paths), targets, classes)

@@ -1,4 +1,4 @@
-"""From a network's raw output to numbers with units, a vector of length 1, or the class of each pixel."""
+"""From a network's raw output to labels, numbers with units, a vector of length 1, or the class of each pixel."""
 
 from __future__ import annotations
 
@@ -7,13 +7,32 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.core.frame import Embedding, Measurements, Segmentation
+from edgecnn.core.frame import Embedding, Measurements, Segmentation, Tags
 from edgecnn.core.preprocess import Preprocess
-from edgecnn.core.readings import NOT_SEEN, Regressor, Segmenter
+from edgecnn.core.readings import NOT_SEEN, Regressor, Segmenter, Tagger
 from edgecnn.core.tensors import Arrays
 from edgecnn.errors import GateMissed
 
 Array = npt.NDArray[Any]
+
+
+def decode_tags(output: Array, tagger: Tagger) -> Tags:
+    """The labels of an output (1, labels) that reach their thresholds.
+
+    Raises:
+        GateMissed: One of the scores is not a number.
+    """
+    scores = _finite(output.reshape(-1).astype(np.float64))
+    # The sigmoid in a form that does not overflow.
+    probabilities = scores if tagger.part.scores == "probabilities" else (1 + np.tanh(scores / 2)) / 2
+    there = np.flatnonzero(probabilities >= tagger.thresholds)
+    order = there[np.argsort(-probabilities[there], kind="stable")].tolist()
+    return Tags(
+        classes=tuple(order),
+        probabilities=tuple(float(probabilities[number]) for number in order),
+        labels=tuple(tagger.labels[number] for number in order),
+        distribution=probabilities,
+    )
 
 
 def decode_measurements(output: Array, regressor: Regressor) -> Measurements:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from edgecnn.core.frame import Classification, Detections, Image
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_LINES = 3
+STRIP_LINES = 3
+"""How many lines of text there is room for below a frame."""
 # Of lines and zones: no class has a colour without a tint.
 _REGION = (240, 240, 240)
 
@@ -40,11 +41,11 @@ def with_strip(image: Image, lines: Sequence[tuple[str, float]], status: str) ->
     width = max(image.shape[1], 240)
     width += width % 2
     line = max(18, width // 24)
-    strip = line * (_LINES + 1) + 8
+    strip = line * (STRIP_LINES + 1) + 8
     strip += (image.shape[0] + strip) % 2
     canvas = cv2.copyMakeBorder(image, 0, strip, 0, width - image.shape[1], cv2.BORDER_CONSTANT, value=(24, 24, 24))
     scale = line / 32
-    for row, (text, part) in enumerate(lines[:_LINES]):
+    for row, (text, part) in enumerate(lines[:STRIP_LINES]):
         top = image.shape[0] + 4 + row * line
         color = (120, 220, 120) if row == 0 else (150, 150, 150)
         cv2.rectangle(canvas, (8, top + 3), (8 + int((width - 16) * part), top + line - 3), _dim(color), -1)

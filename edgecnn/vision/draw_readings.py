@@ -1,17 +1,26 @@
-"""Numbers, names and masks drawn onto frames."""
+"""Labels, numbers, names and masks drawn onto frames."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-from edgecnn.core.frame import Embedding, Image, Measurements, Segmentation
+from edgecnn.core.frame import Embedding, Image, Measurements, Segmentation, Tags
 from edgecnn.core.readings import NOT_SEEN
-from edgecnn.vision.draw import class_color, with_strip
+from edgecnn.vision.draw import STRIP_LINES, class_color, with_strip
 
 # Classes that are all that is not of interest, by the names that data sets give them.
 _BACKGROUND = ("background", "__background__")
 _TINT = 0.5
+
+
+def draw_tags(image: Image, result: Tags, status: str) -> Image:
+    """A copy of the frame with its labels below it, with bars as long as they are probable, and how many more."""
+    named = [(f"{label}  {part:.0%}", part) for label, part in zip(result.labels, result.probabilities, strict=True)]
+    if len(named) > STRIP_LINES:
+        text, part = named[STRIP_LINES - 1]
+        named[STRIP_LINES - 1 :] = [(f"{text}, and {len(named) - STRIP_LINES} more", part)]
+    return with_strip(image, named or [("no label", 0.0)], status)
 
 
 def draw_measurements(image: Image, result: Measurements, status: str) -> Image:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from edgecnn.core.classifier import Classifier
 from edgecnn.core.detector import Detector
-from edgecnn.core.frame import Classification, Detections, Embedding, Image, Measurements, Segmentation
-from edgecnn.core.readings import Embedder, Regressor, Segmenter
+from edgecnn.core.frame import Classification, Detections, Embedding, Image, Measurements, Segmentation, Tags
+from edgecnn.core.readings import Embedder, Regressor, Segmenter, Tagger
 from edgecnn.core.tensors import Arrays
 from edgecnn.core.usage import Result, Usage
 from edgecnn.vision.decode import decode_classification
 from edgecnn.vision.decode_detections import decode_detections
-from edgecnn.vision.decode_readings import decode_embedding, decode_measurements, decode_segmentation
+from edgecnn.vision.decode_readings import decode_embedding, decode_measurements, decode_segmentation, decode_tags
 from edgecnn.vision.draw import draw_classification, draw_detections
-from edgecnn.vision.draw_readings import draw_embedding, draw_measurements, draw_segmentation
+from edgecnn.vision.draw_readings import draw_embedding, draw_measurements, draw_segmentation, draw_tags
 
 
 def decode_result(outputs: Arrays, usage: Usage, frame_hw: tuple[int, int]) -> Result:
@@ -30,6 +30,9 @@ def decode_result(outputs: Arrays, usage: Usage, frame_hw: tuple[int, int]) -> R
         case Classifier():
             (output,) = outputs.values()
             return decode_classification(output, usage)
+        case Tagger():
+            (output,) = outputs.values()
+            return decode_tags(output, usage)
         case Regressor():
             (output,) = outputs.values()
             return decode_measurements(output, usage)
@@ -47,6 +50,8 @@ def draw_result(image: Image, result: Result, status: str) -> Image:
     match result:
         case Classification():
             return draw_classification(image, result, status)
+        case Tags():
+            return draw_tags(image, result, status)
         case Measurements():
             return draw_measurements(image, result, status)
         case Embedding():

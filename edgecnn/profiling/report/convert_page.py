@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from edgecnn.core.artifact import DetectionAccuracy
+from edgecnn.core.artifact import DetectionAccuracy, OutputAccuracy
 from edgecnn.profiling.report.page import (
     NO_VALUE,
     Column,
@@ -21,6 +21,7 @@ from edgecnn.profiling.report.page import (
     table,
     text,
 )
+from edgecnn.profiling.report.readings_section import reading_sections
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class ConversionPage:
         findings: For each, its severity (``error``, ``warning``, or a word of its own), where it is, what to do.
         accuracy_name: What the stages' accuracy is.
         boxes: For a detector, what its stages find: name and figures.
+        readings: For a network of another kind, name and figures of its stages.
+        units: Of its values, by name.
     """
 
     title: str
@@ -71,6 +74,8 @@ class ConversionPage:
     findings: tuple[tuple[str, str, str], ...]
     accuracy_name: str = "Accuracy"
     boxes: tuple[tuple[str, DetectionAccuracy], ...] = ()
+    readings: tuple[tuple[str, OutputAccuracy], ...] = ()
+    units: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def render_conversion(page: ConversionPage) -> str:
@@ -83,6 +88,7 @@ def render_conversion(page: ConversionPage) -> str:
     if page.stages:
         parts.append(_stages(page.stages, page.accuracy_name))
         parts += [_boxes(page.boxes)] if page.boxes else []
+        parts += reading_sections(page.readings, page.units)
         parts.append(_costs(page.stages))
     if page.facts:
         parts.append(section("Facts", pairs(page.facts)))

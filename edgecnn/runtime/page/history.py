@@ -114,6 +114,7 @@ def _sources(now: Snapshot, since: Mapping[str, tuple[str, float]], last: Second
             "processed": source.processed,
             "dropped": source.dropped,
             "reconnects": source.reconnects,
+            "unlike_percent": round(100 * source.shift.unlike / source.shift.compared, 1) if source.shift else None,
             "fps": _rounded(second.fps if second else None),
             "age_p50_ms": _rounded(second.age_p50_ms if second else None),
             "age_p99_ms": _rounded(second.age_p99_ms if second else None),

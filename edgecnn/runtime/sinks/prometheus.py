@@ -126,6 +126,22 @@ def _source_metrics(now: Snapshot) -> Iterator[Metric]:
             dropped.add_metric([name, place], count)
         reconnects.add_metric([name], source.reconnects)
     yield from (up, received, processed, dropped, reconnects)
+    compared = CounterMetricFamily(
+        "edgecnn_frames_compared", "Frames compared with the training pictures.", labels=["source"]
+    )
+    unlike = CounterMetricFamily("edgecnn_frames_unlike", "Of these, frames that are unlike them.", labels=["source"])
+    distance = GaugeMetricFamily(
+        "edgecnn_shift_distance_ratio",
+        "Of the last frame from the training pictures, as a part of the distance beyond which it is unlike them.",
+        labels=["source"],
+    )
+    for name, source in now.sources.items():
+        if source.shift is not None:
+            compared.add_metric([name], source.shift.compared)
+            unlike.add_metric([name], source.shift.unlike)
+            distance.add_metric([name], source.shift.distance)
+    if distance.samples:
+        yield from (compared, unlike, distance)
 
 
 def _sink_metrics(now: Snapshot) -> Iterator[Metric]:

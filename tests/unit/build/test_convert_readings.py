@@ -15,7 +15,7 @@ pytest.importorskip("torch", reason="torch is not installed: pip install 'edgecn
 from edgecnn.build.convert import convert
 from edgecnn.build.store import Store
 from edgecnn.core.artifact import OutputAccuracy
-from edgecnn.core.frame import Embedding, Measurements, Segmentation
+from edgecnn.core.frame import Embedding, Measurements, Segmentation, Tags
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Silent
 from edgecnn.core.recipe import ModelPart, Recipe
@@ -32,7 +32,7 @@ class Network(nn.Module):
         super().__init__()
         self.task = task
         self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1))
-        self.numbers = nn.Linear(8, 2 if task == "regression" else 16)
+        self.numbers = nn.Linear(8, 2 if task in ("regression", "multilabel") else 16)
         self.planes = nn.Conv2d(8, 3, 1)
 
     def forward(self, x):
@@ -40,7 +40,8 @@ class Network(nn.Module):
         if self.task == "segmentation":
             larger = nn.functional.interpolate(self.planes(found), scale_factor=4.0, mode="bilinear")
             return {"out": larger, "aux": found}
-        return self.numbers(found.mean(dim=(2, 3)))
+        numbers = self.numbers(found.mean(dim=(2, 3)))
+        return numbers.sigmoid() if self.task == "multilabel" else numbers
 """
 
 
@@ -138,6 +139,8 @@ def test_a_bar_that_is_missed_is_named(tmp_path: Path, pictures: Path) -> None:
     [
         ("regression", {"labels": ("x",)}, "1 labels for a network of 2"),
         ("regression", {"regression": {"units": ("m",)}}, "regression.units has 1 entries, and the network 2 values"),
+        ("multilabel", {"labels": ("x",)}, "1 labels for a network of 2"),
+        ("multilabel", {"multilabel": {"thresholds": {"x": 0.2}}}, "multilabel.thresholds names 'x', which is no"),
         ("embedding", {"labels": ("x",)}, "labels for task: embedding"),
         ("segmentation", {"segmentation": {"output": "other"}}, "wants an output of"),
         ("segmentation", {"labels": ("x",)}, "1 labels for a network of 3 classes"),
@@ -169,3 +172,39 @@ def test_an_embedding(tmp_path: Path, pictures: Path) -> None:
     cosine = last_accuracy(bundle).cosine
     assert cosine is not None
     assert cosine > 0.98
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_several_labels_after_a_sigmoid(tmp_path: Path, pictures: Path, precision: str) -> None:
+    rows = [f"{path},{'warm' if path.parent.name == 'ada' else 'warm|old'}" for path in sorted(pictures.glob("*/*"))]
+    (tmp_path / "tags.csv").write_text("\n".join(["path,label", *rows]))
+    (tmp_path / "others").mkdir()
+    for index, path in enumerate(sorted(pictures.glob("*/*"))):
+        cv2.imwrite(str(tmp_path / "others" / f"{index}.png"), cv2.flip(cv2.imread(str(path)), 1))
+    recipe = recipe_of(
+        tmp_path,
+        "multilabel",
+        pictures,
+        labels=("warm", "old"),
+        multilabel={"threshold": 0.3},
+        quantize={"precision": precision},
+        target={},
+        gates={"max_drop": 100},  # of a network that has learnt nothing
+    )
+    data = recipe.data.model_copy(
+        update={"calibration": str(tmp_path / "others"), "evaluation": str(tmp_path / "tags.csv")}
+    )
+
+    bundle = converted(recipe.model_copy(update={"data": data}), tmp_path)
+
+    assert bundle.manifest.multilabel is not None
+    assert (bundle.manifest.multilabel.scores, bundle.manifest.precision) == ("probabilities", precision)
+    found = said(bundle)
+    assert isinstance(found, Tags)
+    (output,) = bundle.golden_outputs()[0].values()
+    np.testing.assert_allclose(found.distribution, output[0], rtol=1e-6)
+    accuracy = last_accuracy(bundle)
+    assert accuracy.average_precision is not None
+    assert accuracy.average_precision["warm"] == 1  # all pictures have it
+    assert accuracy.tag_agreement is not None
+    assert accuracy.tag_agreement >= 0.9

@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgecnn.build.gates import count_by_size, require_boxes_kept, require_few_changes, require_kept
-from edgecnn.core.artifact import Accuracy, Artifact, DetectionAccuracy, Manifest, Parity
+from edgecnn.build.gates import (
+    count_by_size,
+    require_boxes_kept,
+    require_few_changes,
+    require_kept,
+    require_targets_kept,
+)
+from edgecnn.core.artifact import Accuracy, Artifact, DetectionAccuracy, Manifest, OutputAccuracy, Parity
 from edgecnn.core.recipe import GatePart
 from edgecnn.errors import GateMissed
 from edgecnn.vision.detection_set import Annotations, DetectionSet
@@ -130,3 +136,24 @@ def test_a_search_refuses_many_changed_classes_even_where_nothing_is_lost() -> N
 
 def test_without_labels_a_search_goes_by_agreement_alone() -> None:
     require_few_changes(Accuracy(images=800, top1=None, top5=None, agreement=0.9), GatePart(max_drop=0.25))
+
+
+@pytest.mark.parametrize(
+    ("found", "complaint"),
+    [
+        ({"tag_agreement": 0.9, "map": 0.795}, None),
+        ({"tag_agreement": 0.89, "map": 0.8}, r"labels and FP32's have an F1 of 89\.0%"),
+        ({"tag_agreement": 0.95, "map": 0.785}, r"mAP falls from 0\.8000 to 0\.7850, by 1\.50 points"),
+        ({"r2": 0.895}, None),
+        ({"r2": 0.88}, r"R2 falls from 0\.9000 to 0\.8800"),
+        ({"r2": float("nan")}, "R2 falls"),
+    ],
+)
+def test_labels_and_values(found: dict[str, float], complaint: str | None) -> None:
+    reference = OutputAccuracy(images=40, map=0.8, r2=0.9)
+    accuracy = OutputAccuracy(images=40, **found)
+    if complaint is None:
+        require_targets_kept("int8", accuracy, reference, GatePart(max_drop=1))
+        return
+    with pytest.raises(GateMissed, match=complaint):
+        require_targets_kept("int8", accuracy, reference, GatePart(max_drop=1))

@@ -164,3 +164,23 @@ def test_a_detector_has_its_own_section(tmp_path: Path) -> None:
 def test_a_mistake_about_a_detector(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         load_recipe(write(tmp_path, text))
+
+
+def test_what_is_learnt_says_the_task(tmp_path: Path) -> None:
+    model = "model: {source: 'zoo:lenet5'}\n"
+    for objective, task in (("softmax", "classification"), ("multilabel", "multilabel"), ("regression", "regression")):
+        text = model + f"train: {{objective: {objective}}}\n"
+        assert load_recipe(write(tmp_path, text)).task == task
+        assert load_recipe(write(tmp_path, text + f"task: {task}\n")).task == task
+    assert load_recipe(write(tmp_path, model + "train: {epochs: 1}\n")).task == "classification"
+    for more, words in (
+        (
+            "task: regression\ntrain: {objective: multilabel}\n",
+            "objective: multilabel, which makes a network for task:",
+        ),
+        ("task: multilabel\ntrain: {epochs: 3}\n", "no train goes with task: multilabel that has objective: softmax"),
+        ("train: {objective: regression}\nregression: {scale: [2]}\n", "learnt in their own unit"),
+        ("train: {objective: softmax}\nmultilabel: {threshold: 0.2}\n", "multilabel goes with task: multilabel"),
+    ):
+        with pytest.raises(InputError, match=words):
+            load_recipe(write(tmp_path, model + more))

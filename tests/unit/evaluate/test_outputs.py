@@ -10,7 +10,7 @@ import pytest
 
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Silent
-from edgecnn.core.readings import Embedder, Regressor, SegmentationPart, Segmenter
+from edgecnn.core.readings import Embedder, Regressor, SegmentationPart, Segmenter, Tagger
 from edgecnn.evaluate.outputs import mean_iou, output_accuracy_of, predict_outputs, relative_error
 
 SPEC = Preprocess(size_hw=(4, 4), mean=(0, 0, 0), std=(1, 1, 1), scale=1.0)
@@ -63,3 +63,16 @@ def test_each_task_has_its_figures(tmp_path: Path) -> None:
     assert (cosines.cosine, cosines.lowest_cosine) == (pytest.approx(0.8), pytest.approx(0.6))
     same = output_accuracy_of(masks, masks, segmenter)
     assert (same.mean_iou, same.pixel_agreement, same.kept) == (1, 1, 1)
+
+
+def test_labels_are_held_against_fp32s_and_against_what_is_right() -> None:
+    tagger = Tagger(SPEC, ("a", "b"))
+    reference = np.array([[0.9, 0.1], [0.8, 0.7], [0.2, 0.6]])
+    found = np.array([[0.9, 0.1], [0.8, 0.4], [0.2, 0.6]])  # one label of four is not given any more
+
+    plain = output_accuracy_of(found, reference, tagger)
+    assert (plain.tag_agreement, plain.map, plain.kept) == (pytest.approx(6 / 7), None, pytest.approx(6 / 7))
+    judged = output_accuracy_of(found, reference, tagger, np.float32([[1, 0], [1, 1], [0, 1]]))
+    assert (judged.map, judged.f1) == (1, pytest.approx((1 + 2 / 3) / 2))
+    values = output_accuracy_of(found, reference, Regressor(SPEC, ("a", "b")), reference)
+    assert values.mean_absolute_error == {"a": 0, "b": pytest.approx(0.1)}

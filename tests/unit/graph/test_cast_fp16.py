@@ -12,6 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 from edgecnn.graph.cast_fp16 import cast_to_fp16, nodes_of
 from edgecnn.graph.cleanup import clean_up
+from edgecnn.graph.decoding_nodes import last_layer_nodes
 from edgecnn.graph.opset import TYPED_SCALES, raise_opset
 from edgecnn.graph.prepare import infer_shapes
 
@@ -333,3 +334,27 @@ def test_nodes_around_a_value_are_found_through_quantization(graph_of: GraphOf) 
     assert nodes_of(model, {"a"}) == {"scale", "to", "from", "layer"}
     assert nodes_of(model, {"c"}) == {"layer", "last"}
     assert nodes_of(model, set()) == set()
+
+
+def test_the_last_layer_gives_values_far_from_0_all_their_digits(graph_of: GraphOf) -> None:
+    text = """net (float[2, 3] x) => (float[2, 1] y) {
+        a = MatMul (x, first) b = Relu (a)
+        q = QuantizeLinear (b, step, zero) d = DequantizeLinear (q, step, zero)
+        m = MatMul (d, last) y = Add (m, bias) }"""
+    last, bias = np.float32([[0.01], [0.02], [0.03]]), np.float32([1000.3])
+    arrays = {"first": np.eye(3, dtype=np.float32), "step": np.float32(2**-6), "zero": np.int8(0)}
+    model = raise_opset(graph_of(text, **arrays, last=last, bias=bias), TYPED_SCALES)
+    for number, node in enumerate(model.graph):
+        node.name = f"{node.op_type}{number}"
+    infer_shapes(model)
+    kept = last_layer_nodes(model)
+    assert kept == ("DequantizeLinear3", "MatMul4", "Add5")
+
+    cast_to_fp16(model, kept)
+
+    steps = np.clip(np.round(np.maximum(X, 0) * 64), -128, 127) / 64
+    found = rounded_outputs(model, x=X)["y"]
+    # A step of FP16 near 1,000 is 0.5.
+    np.testing.assert_allclose(found, steps @ last + bias, atol=0.001)
+    names = operators(model)
+    assert "Cast" not in names[names.index("QuantizeLinear") :]  # the integer layer stays one

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from edgecnn.core.frame import UNKNOWN, Classification, Detections, Frame, LineCount, ZoneCount
+from edgecnn.core.frame import UNKNOWN, Classification, Detections, Frame, LineCount, Tags, ZoneCount
 from edgecnn.runtime.events import event_of
 
 FRAME = Frame(0, 0, np.zeros((8, 8, 3), np.uint8))
@@ -36,3 +36,14 @@ def test_what_is_unknown_is_named_first() -> None:
     event = json.loads(event_of("run", FRAME, result, 0).model_dump_json(by_alias=True))
 
     assert event["classes"][0] == {"class": -1, "label": "unknown", "probability": 0.6}
+
+
+def test_labels_that_are_there_and_none() -> None:
+    for labels, numbers in ((("dog", "cat"), (3, 1)), ((), ())):
+        parts = tuple(0.9 - 0.1 * place for place in range(len(labels)))
+        result = Tags(numbers, parts, labels, np.zeros(4))
+
+        event = json.loads(event_of("run", FRAME, result, 0).model_dump_json(by_alias=True))
+
+        assert [tag["label"] for tag in event["tags"]] == list(labels)
+        assert [tag["class"] for tag in event["tags"]] == list(numbers)

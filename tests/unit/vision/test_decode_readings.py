@@ -11,13 +11,57 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecnn.core.preprocess import Embedding, Preprocess
-from edgecnn.core.readings import NOT_SEEN, RegressionPart, Regressor, SegmentationPart, Segmenter
+from edgecnn.core.readings import (
+    NOT_SEEN,
+    MultilabelPart,
+    RegressionPart,
+    Regressor,
+    SegmentationPart,
+    Segmenter,
+    Tagger,
+)
 from edgecnn.errors import GateMissed
-from edgecnn.vision.decode_readings import decode_embedding, decode_measurements, decode_segmentation, input_positions
+from edgecnn.vision.decode_readings import (
+    decode_embedding,
+    decode_measurements,
+    decode_segmentation,
+    decode_tags,
+    input_positions,
+)
+from edgecnn.vision.draw_readings import draw_tags
 from edgecnn.vision.preprocess import boxes_in_frame, network_input
 
 PLAIN: dict[str, Any] = {"mean": (0, 0, 0), "std": (1, 1, 1), "scale": 1.0, "interpolation": "linear"}
 SPEC = Preprocess(size_hw=(16, 16), **PLAIN)
+
+
+LOGITS = np.float32([[-1000, 0.5, 2, -0.2, 1000]])
+LABELS = ("a", "b", "c", "d", "e")
+TAGGER = Tagger(SPEC, LABELS)
+
+
+def test_labels_are_named_from_their_thresholds_on() -> None:
+    part = MultilabelPart(scores="logits", thresholds={"b": 0.7, "d": 0.4})
+
+    found = decode_tags(LOGITS, Tagger(SPEC, LABELS, part))
+
+    assert (found.classes, found.labels) == ((4, 2, 3), ("e", "c", "d"))
+    assert found.probabilities == pytest.approx((1, 1 / (1 + np.exp(-2)), 1 / (1 + np.exp(0.2))))
+    assert found.distribution[0] == 0
+    same = decode_tags(np.float16(found.distribution), Tagger(SPEC, LABELS, MultilabelPart(scores="probabilities")))
+    assert same.labels == ("e", "c", "b")
+    assert decode_tags(np.full((1, 5), -9.0), Tagger(SPEC, LABELS, part)).labels == ()
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 5])
+def test_labels_below_the_frame(count: int) -> None:
+    logits = np.where(np.arange(5) < count, 3.0, -3.0)
+    drawn = draw_tags(np.zeros((40, 240, 3), np.uint8), decode_tags(logits, TAGGER), "")
+    one_less = draw_tags(
+        np.zeros((40, 240, 3), np.uint8), decode_tags(np.where(np.arange(5) < count - 1, 3.0, -3.0), TAGGER), ""
+    )
+    assert drawn.shape == one_less.shape
+    assert count == 0 or (drawn != one_less).any()
 
 
 def test_values_are_scaled_and_have_units() -> None:
@@ -44,6 +88,7 @@ def test_what_is_no_number_is_refused(value: float) -> None:
     for call in (
         lambda: decode_measurements(bad[:, :, 0, 0], Regressor(SPEC, ("x", "y"))),
         lambda: decode_embedding(bad[:, :, 0, 0]),
+        lambda: decode_tags(bad[:, :, 0, 0], Tagger(SPEC, ("x", "y"))),
         lambda: decode_segmentation({"out": bad}, Segmenter(SPEC, ("a", "b")), (8, 8)),
     ):
         with pytest.raises(GateMissed, match="not a number"):

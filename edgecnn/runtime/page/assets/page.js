@@ -139,6 +139,7 @@ class Tile {
       `${whole(source.processed)} of ${whole(source.received)} frames`,
       places.length ? `dropped: ${places.join(", ")}` : "none dropped",
       source.reconnects ? `${whole(source.reconnects)} reconnects` : "",
+      source.unlike_percent === null ? "" : `${figure(source.unlike_percent)}% unlike the training pictures`,
     ].filter(Boolean).join(" \u00b7 "));
   }
 
