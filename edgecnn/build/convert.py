@@ -19,7 +19,8 @@ from edgecnn.build.sources import image_size
 from edgecnn.build.store import Store
 from edgecnn.build.suppression import require_nms, suppress, with_nms
 from edgecnn.build.suspect import require_preprocess
-from edgecnn.build.training import plan_training, train
+from edgecnn.build.training import train
+from edgecnn.build.training_plan import plan_training
 from edgecnn.build.work import Work, open_work
 from edgecnn.check.compiler import known_difference
 from edgecnn.core.artifact import Artifact
@@ -138,7 +139,7 @@ def convert(
 
 
 def _require_classes(recipe: Recipe) -> None:
-    if recipe.train is not None and recipe.train.objective != "softmax":
+    if recipe.train is not None and recipe.train.objective not in ("softmax", "detection"):
         raise InputError(
             f"recipe {recipe.name}: a network trained for {recipe.train.objective} cannot be judged as a classifier",
             f"train it: edgecnn train {recipe.name}",

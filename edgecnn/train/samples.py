@@ -100,7 +100,7 @@ def open_samples(source: str, objective: Objective) -> Samples:
         found = open_detection_set(source)
         if objective == "regression":
             raise InputError(f"pictures {source}: boxes are no values to regress", "give a CSV file: path and values")
-        return _crops(found) if objective == "softmax" else _classes_of_pictures(found)
+        return _crops(found) if objective == "softmax" else classes_of_pictures(found)
     if objective == "softmax":
         return samples_of(open_image_set(source))
     if path.suffix.lower() != ".csv" or not path.is_file():
@@ -139,7 +139,8 @@ def _crops(found: DetectionSet) -> Samples:
     return Samples(found.name, tuple(paths), tuple(boxes), np.asarray(targets, dtype=np.int64), found.classes)
 
 
-def _classes_of_pictures(found: DetectionSet) -> Samples:
+def classes_of_pictures(found: DetectionSet) -> Samples:
+    """Pictures with boxes as samples whose targets are the classes that are there: float32 (N, classes)."""
     count = len(found.classes) or 1 + max(int(objects.classes.max(initial=0)) for objects in found.objects)
     targets = np.zeros((len(found), count), dtype=np.float32)
     for row, objects in zip(targets, found.objects, strict=True):
