@@ -97,7 +97,7 @@ def method_for(baseline: Profile, other: Profile) -> Method:
 def latency_ratios(baseline: Profile, other: Profile) -> dict[float, Ratio]:
     """Percentiles of the other's latency in parts of the baseline's."""
     if method_for(baseline, other) == "in pairs":
-        return {percent: _in_pairs(baseline.rounds, other.rounds, percent) for percent in COMPARED}
+        return {percent: pair_ratio(baseline.rounds, other.rounds, percent) for percent in COMPARED}
     return {percent: _run_against_run(baseline, other, percent) for percent in COMPARED}
 
 
@@ -111,7 +111,7 @@ def verdict_of(ratios: Mapping[float, Ratio], method: Method) -> tuple[float, Ve
 
 def tells_enough(baseline: Sequence[Round], other: Sequence[Round]) -> bool:
     """Whether rounds that were taken in turn, those at one index side by side, would show a difference of 5%."""
-    return _in_pairs(baseline, other, DECISIVE["in pairs"][0]).tells_enough
+    return pair_ratio(baseline, other, DECISIVE["in pairs"][0]).tells_enough
 
 
 def tells_enough_alone(rounds: Sequence[Round]) -> bool:
@@ -128,7 +128,8 @@ def machine_drift(baseline: Profile, other: Profile) -> float | None:
     return math.log(float(np.median(looks[1])) / float(np.median(looks[0])))
 
 
-def _in_pairs(baseline: Sequence[Round], other: Sequence[Round], percent: float) -> Ratio:
+def pair_ratio(baseline: Sequence[Round], other: Sequence[Round], percent: float) -> Ratio:
+    """A percentile of rounds that were taken in turn, those at one index side by side, in parts of the baseline's."""
     groups: dict[int, list[tuple[Values, Values]]] = {}
     for one, two in zip(baseline, other, strict=True):
         groups.setdefault(one.process, []).append((one.total_ns() / one.batch, two.total_ns() / two.batch))
