@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.profile.report import time_report
+from benchmarks.profile.simulate import simulate
 from benchmarks.profile.subjects import SLOWER, USUAL, subject, write_model
 from edgecnn.core.progress import Silent
 from edgecnn.profiling.bench import time_steps
@@ -66,6 +67,7 @@ def main() -> None:
 
     keep("percentiles", _percentiles)
     keep("sleep_5_ms", _sleep)
+    keep("simulated", simulate)
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.onnx"
         write_model(model)

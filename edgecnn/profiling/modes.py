@@ -26,6 +26,8 @@ _LEAST_TURNS = 8
 # Processes are what a comparison counts: more are added until the difference that matters can be told.
 _PROCESSES = 5
 COMPARED_PROCESSES, MOST_PROCESSES = 12, 30
+# Sampling in each that is added, at most: who asks for ten minutes gets little more.
+_ADDED_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Plan:
 
     Attributes:
         mode: Single-stream, fixed-rate, offline, cold-start or sustained.
-        seconds: Of sampling, over all processes.
+        seconds: Of sampling, over all processes; those that are added sample for 2 s each at most.
         processes: Fresh ones, one after another; layout in memory makes each a little faster or slower. None: 12 to 30
             in single-stream, as many as it takes to tell 5%, and 5 in other modes.
         fps: Of a fixed rate.
@@ -54,6 +56,11 @@ class Plan:
             return 1
         usual = COMPARED_PROCESSES if self.mode == "single-stream" else _PROCESSES
         return usual if self.processes is None else self.processes
+
+    def seconds_in(self, number: int) -> float:
+        """Of sampling in one process, from 0."""
+        share = self.seconds / self.least_processes
+        return share if number < self.least_processes else min(share, _ADDED_S)
 
     @property
     def most_processes(self) -> int:
@@ -87,13 +94,13 @@ def take_rounds(subject: Subject, plan: Plan, progress: Progress) -> Measured:
     if plan.mode == "offline":
         return _batches(subject, plan, progress)
     least, most = plan.least_processes, plan.most_processes
-    request = Request(plan.seconds / least, -(-LEAST_SAMPLES // least), plan.fps, settle=_SETTLE, yardstick=True)
+    request = Request(0.0, -(-LEAST_SAMPLES // least), plan.fps, settle=_SETTLE, yardstick=True)
     rounds: list[Round] = []
     backend = ""
     with progress.task(f"{plan.mode}, {plan.seconds:g} s in {_span(least, most)}", most) as task:
         while len(rounds) < least or (len(rounds) < most and not tells_enough_alone(rounds)):
             with Worker((subject,), len(rounds)) as worker:
-                rounds.append(worker.sample(request))
+                rounds.append(worker.sample(replace(request, seconds=plan.seconds_in(len(rounds)))))
                 backend = worker.ready.descriptions[0]
             task.advance()
     return Measured(tuple(rounds), backend)
@@ -112,8 +119,6 @@ def take_rounds_in_turn(first: Subject, second: Subject, plan: Plan, progress: P
     least = plan.least_processes
     most = plan.most_processes
     request = Request(_TURN_S, max(_TURN_LEAST, -(-LEAST_SAMPLES // (_LEAST_TURNS * least))), settle=_SETTLE)
-    # Both together take twice the seconds of one.
-    share_ns = round(2e9 * plan.seconds / least)
     taken: tuple[list[Round], list[Round]] = ([], [])
     names: tuple[str, ...] = ("", "")
     number = 0
@@ -123,6 +128,7 @@ def take_rounds_in_turn(first: Subject, second: Subject, plan: Plan, progress: P
                 # Places of the two in this process.
                 places = (0, 1) if number % 2 == 0 else (1, 0)
                 turn, begin = 0, time.monotonic_ns()
+                share_ns = 2e9 * plan.seconds_in(number)  # both together take twice the seconds of one
                 while turn < _LEAST_TURNS or time.monotonic_ns() - begin < share_ns:
                     for which in (0, 1) if (turn + number) % 2 == 0 else (1, 0):
                         taken[which].append(worker.sample(replace(request, which=places[which])))

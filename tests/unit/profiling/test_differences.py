@@ -172,6 +172,30 @@ def test_a_machine_that_was_slower_in_one_run_is_told(profile_of: ProfileOf) -> 
     assert latency_ratios(blind[0], blind[1])[10.0].verdict == "slower"
 
 
+def test_frames_that_were_held_up_in_one_run_take_certainty_away(profile_of: ProfileOf) -> None:
+    """The fastest frames 4% slower, as other programs do where they double the median; or all frames alike."""
+
+    def verdict(of_others: float) -> str:
+        one, two = runs(profile_of, 1, 1.04)
+        rounds = tuple(
+            each.model_copy(
+                update={
+                    "samples_ns": {
+                        "infer": tuple(
+                            round(time * (of_others if index % 5 else 1.0))
+                            for index, time in enumerate(each.samples_ns["infer"])
+                        )
+                    }
+                }
+            )
+            for each in two.rounds
+        )
+        return latency_ratios(one, two.model_copy(update={"rounds": rounds}))[10.0].verdict
+
+    assert verdict(1.0) == "slower"
+    assert verdict(2.0) == "cannot tell"
+
+
 def test_run_against_run_finds_what_is_far_apart(profile_of: ProfileOf) -> None:
     assert verdicts(lambda seed: runs(profile_of, seed, 2.0, drifting)).count("slower") >= CASES - 2
 

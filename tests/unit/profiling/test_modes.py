@@ -178,6 +178,9 @@ def test_a_run_has_as_many_processes_as_it_takes(monkeypatch: pytest.MonkeyPatch
         (Plan("sustained", 0.0), 1),
     ):
         assert len(take_rounds(sleeping(0.0), plan, Silent()).rounds) == started
+    long, short = Plan("single-stream", 600.0), Plan("single-stream", 12.0)
+    assert [long.seconds_in(number) for number in (0, 11, 12)] == [50, 50, 2]
+    assert [short.seconds_in(number) for number in (0, 11, 12)] == [1, 1, 1]
 
 
 class _Instant:
