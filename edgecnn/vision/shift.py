@@ -7,7 +7,7 @@ fusions and times. What is used here is what the device has anyway, the frame an
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import cv2
 import numpy as np
@@ -31,7 +31,7 @@ def statistic_names(usage: Usage) -> tuple[str, ...]:
     names = GREY if usage.preprocess.color == "gray" else GREY + COLOUR
     match usage:
         case Classifier():
-            return (*names, "log-odds of the best class", "entropy")
+            return (*names, "log-odds of the best class")
         case Tagger():
             return (*names, "labels expected", "doubt about labels")
         case Regressor():
@@ -77,15 +77,11 @@ def statistics_of(image: Image, result: Result | None, usage: Usage) -> npt.NDAr
 def _of_result(result: Result | None) -> list[float]:
     match result:
         case Classification(distribution=distribution) if distribution is not None:
-            parts = np.clip(distribution.astype(np.float64), _LEAST_PART, 1 - _LEAST_PART)
-            return [float(_log_odds(parts.max())), float(-(parts * np.log(parts)).sum())]
+            best = float(np.clip(distribution.max(), _LEAST_PART, 1 - _LEAST_PART))
+            return [math.log(best / (1 - best))]
         case Tags(distribution=distribution):
-            return [float(distribution.sum()), float((distribution * (1 - distribution)).sum())]
+            return [float(distribution.sum()), float(np.log((distribution * (1 - distribution)).sum() + _LEAST_PART))]
         case Measurements(values=values):
             return list(values[:_MOST_VALUES])
         case _:
             return []
-
-
-def _log_odds(part: Any) -> Any:
-    return np.log(part / (1 - part))

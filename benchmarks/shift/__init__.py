@@ -1,0 +1,1 @@
+"""How well frames are told from training pictures, and what the network makes of them."""
