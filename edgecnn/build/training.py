@@ -65,7 +65,7 @@ def _trained(plan: Plan, state: Path, features: Path, progress: Progress) -> Tra
     recipe, learn, keep = plan.recipe, plan.train, plan.validation
     assert recipe.train is not None
     if isinstance(learn, DetectionSet):
-        assert not keep or isinstance(keep, DetectionSet)
+        assert keep is None or isinstance(keep, DetectionSet)
         return train_detector(recipe.model, learn, keep, detector_of(recipe), recipe.train, state, progress)
     assert not isinstance(keep, DetectionSet)
     spec = recipe.preprocess

@@ -14,7 +14,7 @@ from edgecnn.core.detection_part import LayoutPart
 from edgecnn.core.detector import Detector
 from edgecnn.core.recipe import Recipe
 from edgecnn.errors import InputError
-from edgecnn.vision.annotations import open_detection_set
+from edgecnn.vision.annotations import open_detection_set, open_training_set
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet
 from edgecnn.vision.target_set import TargetSet
@@ -92,12 +92,11 @@ def _plan_boxes(recipe: Recipe, source: str) -> Plan:
     from edgecnn.train.samples import classes_of_pictures
     from edgecnn.train.split import split_samples
 
-    boxes = open_detection_set(source)
+    boxes, kept = open_training_set(source)
     names = read_labels(recipe) or boxes.classes or _numbers(boxes)
     boxes = boxes.labelled_for(names)
     head = recipe.model.head
     assert head is not None  # the recipe saw to it
-    assert recipe.train is not None
     layout = LayoutPart.model_validate(head.layout(len(names)).model_dump(exclude_unset=True))
     recipe = recipe.model_copy(
         update={
@@ -107,9 +106,10 @@ def _plan_boxes(recipe: Recipe, source: str) -> Plan:
         }
     )
     if recipe.data.validation is not None:
-        return Plan(recipe, boxes, open_detection_set(recipe.data.validation).labelled_for(names), None)
-    if not recipe.data.validation_share:
-        return Plan(recipe, boxes, None, None)
+        kept = open_detection_set(recipe.data.validation)
+    if kept is not None or not recipe.data.validation_share:
+        return Plan(recipe, boxes, kept.labelled_for(names) if kept is not None else None, None)
+    assert recipe.train is not None
     split = split_samples(classes_of_pictures(boxes), recipe.data.validation_share, recipe.train.seed)
     return Plan(recipe, boxes.chosen(split.train), boxes.chosen(split.held_out), split.near_duplicates)
 

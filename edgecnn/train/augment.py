@@ -63,7 +63,7 @@ def _matrix(config: AugmentPart, size_hw: tuple[int, int], middle: tuple[float, 
     drawn = random.make_params([torch.empty((1, *size_hw), device="meta")])
     matrix = cv2.getRotationMatrix2D(middle, drawn["angle"], drawn["scale"])
     matrix[:, 2] += drawn["translate"]
-    return matrix
+    return matrix.astype(np.float64, copy=False)
 
 
 class _Affine:
