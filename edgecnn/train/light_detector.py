@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from edgecnn.core.head_part import SIDES, STRIDES, HeadPart
 from edgecnn.train.trunk import Trunk
+from edgecnn.train.weights import fill, under_own_names
 
 # What a cell says of each class before it has learnt: most cells see nothing (Lin et al., "Focal Loss", 2017).
 _FIRST_PROBABILITY = 0.01
@@ -56,6 +57,27 @@ class LightDetector(nn.Module):
     def class_layers(self) -> list[str]:
         """Names of the parameters whose size depends on the number of classes."""
         return [f"heads.{index}.{len(head) - 1}.{kind}" for index, head in enumerate(self.heads) for kind in _KINDS]  # type: ignore[arg-type]
+
+
+def begin_detector(module: LightDetector, state: Mapping[str, torch.Tensor], named: str, source: str) -> None:
+    """Fill a detector with the weights of another one, or its trunk with those of a classifier.
+
+    Raises:
+        InputError: They are neither.
+    """
+    own = module.state_dict()
+    found = under_own_names(state, own)
+    if any(name in own and not name.startswith("trunk.") for name in found):
+        # The last convolutions say the classes: for others they begin anew.
+        for name in module.class_layers():
+            if name in found and found[name].shape[1:] == own[name].shape[1:]:
+                found[name] = found[name] if found[name].shape == own[name].shape else own[name]
+        fill(module, found, named, source)
+        return
+    body = module.trunk.body
+    own = body.state_dict()
+    found = {name: value for name, value in under_own_names(state, own).items() if name in own}
+    fill(body, found, named, source)
 
 
 class _Neck(nn.Module):

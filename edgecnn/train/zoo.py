@@ -15,7 +15,7 @@ from edgecnn.core.recipe import ModelPart, is_callable
 from edgecnn.errors import EnvironmentMissing, InputError, missing_extra
 from edgecnn.train.callables import build_from_callable, called
 from edgecnn.train.layers import outer_layers, set_layers
-from edgecnn.train.light_detector import LightDetector
+from edgecnn.train.light_detector import LightDetector, begin_detector
 from edgecnn.train.networks import NETWORKS
 from edgecnn.train.weights import State, fill, read_state_dict, under_own_names
 
@@ -111,7 +111,7 @@ def begin_with(module: nn.Module, model: ModelPart, pretrained: str) -> None:
         return  # it has them already
     state = _default_state(model) if pretrained == DEFAULT else read_state_dict(Path(pretrained))
     if isinstance(module, LightDetector):
-        _begin_detector(module, state, pretrained, model.source)
+        begin_detector(module, state, pretrained, model.source)
         return
     own = module.state_dict()
     found = under_own_names(state, own)
@@ -120,22 +120,6 @@ def begin_with(module: nn.Module, model: ModelPart, pretrained: str) -> None:
             if name in own and name in found and own[name].shape[1:] == found[name].shape[1:]:
                 found[name] = found[name] if own[name].shape == found[name].shape else own[name]
     fill(module, found, pretrained, model.source)
-
-
-def _begin_detector(module: LightDetector, state: State, pretrained: str, source: str) -> None:
-    own = module.state_dict()
-    found = under_own_names(state, own)
-    if any(name in own and not name.startswith("trunk.") for name in found):
-        # The last convolutions say the classes: for others they begin anew.
-        for name in module.class_layers():
-            if name in found and found[name].shape[1:] == own[name].shape[1:]:
-                found[name] = found[name] if found[name].shape == own[name].shape else own[name]
-        fill(module, found, pretrained, source)
-        return
-    body = module.trunk.body
-    own = body.state_dict()
-    found = {name: value for name, value in under_own_names(state, own).items() if name in own}
-    fill(body, found, pretrained, source)
 
 
 def _default_state(model: ModelPart) -> State:
