@@ -9,18 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import yaml
 
-from benchmarks.estimate.fit import fit, left_out_ratios
+from benchmarks.estimate.fit import Fold, fit, fit_without_each, rounded
 from benchmarks.estimate.sources import Point, load_points
-from edgecnn.estimate.cost import PARAMETERS, Efficiency, Parameters
+from edgecnn.estimate.cost import PARAMETERS, Parameters
+from edgecnn.estimate.interval import interval_of
 
 PAGE = Path("docs/estimate.md")
 _INTERVAL = (0.1, 0.9)
-Floats = npt.NDArray[np.float64]
 
 
 def main() -> None:
@@ -28,19 +28,21 @@ def main() -> None:
     points = load_points()
     seen, held = [point for point in points if not point.held_out], [point for point in points if point.held_out]
     efficiency, harness = fit(seen)
-    left_out = np.concatenate([left_out_ratios(seen, "device"), left_out_ratios(seen, "family")])
-    low, high = (round(float(value), 3) for value in np.quantile(left_out, _INTERVAL))
-    efficiency = Efficiency(**{name: float(f"{value:.4g}") for name, value in efficiency.model_dump().items()})
-    parameters = Parameters(efficiency=efficiency, ratio_low=low, ratio_high=high)
-    said = yaml.safe_dump(parameters.model_dump(), sort_keys=False)
+    folds = [fold for key in ("device", "family") for fold in fit_without_each(seen, key, harness)]
+    parameters = Parameters(efficiency=rounded(efficiency), left_out=tuple(fold.left_out for fold in folds))
+    said = yaml.dump(parameters.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, width=120)
     PARAMETERS.write_text(f"# Written by make bench-estimate; see docs/estimate.md.\n{said}", encoding="utf-8")
-    text = "\n".join([*_judgement(parameters, harness, seen, held, left_out), *_table(parameters, harness, points)])
+    text = "\n".join([*_judgement(parameters, harness, seen, held, folds), *_table(parameters, harness, points)])
     print(text)
     _write_into_page(text)
 
 
 def _judgement(
-    parameters: Parameters, harness: dict[str, float], seen: Sequence[Point], held: Sequence[Point], left_out: Floats
+    parameters: Parameters,
+    harness: dict[str, float],
+    seen: Sequence[Point],
+    held: Sequence[Point],
+    folds: Sequence[Fold],
 ) -> list[str]:
     lines = [
         "| Points | Number | Mean error | Median of estimate / published | In the 80% interval |",
@@ -56,23 +58,40 @@ def _judgement(
     ]
     for name, group in groups:
         ratios = np.array([point.estimate_ms(parameters.efficiency, harness) / point.ms for point in group])
-        inside = np.sum((1 / ratios >= parameters.ratio_low) & (1 / ratios <= parameters.ratio_high))
+        inside = sum(low <= point.ms <= high for point in group for low, high in [_interval_ms(point, folds)])
         error = np.mean(np.abs(ratios - 1))
         lines.append(
             f"| {name} | {len(group)} | {error:.1%} | {np.median(ratios):.2f} "
             f"| {inside} of {len(group)}, {inside / len(group):.1%} |"
         )
+    left_out = np.concatenate([fold.left_out.ratios for fold in folds])
     error = np.mean(np.abs(1 / left_out - 1))
+    low, high = np.quantile(left_out, _INTERVAL)
+    widths = [high / low for low, high in (_interval_ms(point, folds) for point in held)]
     constants = ", ".join(f"{name} {value:.2f} ms" for name, value in harness.items())
     return [
         *lines,
         "",
         f"With each board, and then each family, of the fitted points left out in turn the mean error is {error:.1%};",
-        f"10% of those points are below {parameters.ratio_low} of their estimate, 10% above {parameters.ratio_high}:",
-        "that is the interval.",
+        f"10% of those points are below {low:.2f} of their estimate, 10% above {high:.2f}. The interval is made of",
+        f"these ratios and fits; for the points held out its upper end is {np.median(widths):.2f} times the lower one.",
         f"What measuring itself adds: {constants}.",
         "",
     ]
+
+
+def _interval_ms(point: Point, folds: Sequence[Fold]) -> tuple[float, float]:
+    estimates = [point.estimate_ms(fold.left_out.efficiency, fold.harness) for fold in folds]
+    return interval_of(estimates, [fold.left_out for fold in folds])
+
+
+class _Dumper(yaml.SafeDumper):
+    """Lists of numbers on lines, mappings one key a line."""
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+        """See ``yaml.BaseRepresenter``."""
+        plain = all(isinstance(each, float) for each in sequence)
+        return super().represent_sequence(tag, sequence, flow_style=plain or flow_style)
 
 
 _WHOLE = ("orin-nx-16gb", "xavier-nx-8gb")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares
 
 from benchmarks.estimate.sources import Point
-from edgecnn.estimate.cost import Efficiency
+from edgecnn.estimate.cost import Efficiency, LeftOut
 
 # Where the search begins, and whence the parameters are drawn a little: what a reader of data sheets would guess.
 _GUESS = Efficiency(
@@ -46,18 +47,37 @@ def fit(points: Sequence[Point]) -> tuple[Efficiency, dict[str, float]]:
     return unpack(least_squares(errors, start, loss="soft_l1", f_scale=_OUTLIER, max_nfev=60).x)
 
 
-def left_out_ratios(points: Sequence[Point], key: str) -> npt.NDArray[np.float64]:
-    """Published / estimated for each point, by parameters that have seen none of its board, or of its family.
+@dataclass(frozen=True)
+class Fold:
+    """A fit without a board or a family.
+
+    Attributes:
+        left_out: Its parameters, and published / estimated of each point that it has not seen.
+        harness: The constant of each source; of one that it has not seen, that of the fit to all.
+    """
+
+    left_out: LeftOut
+    harness: dict[str, float]
+
+
+def fit_without_each(points: Sequence[Point], key: str, harness_of_all: dict[str, float]) -> list[Fold]:
+    """A fit without each board, or without each family.
 
     Args:
         points: Of the part that is fitted.
         key: ``device`` or ``family``.
+        harness_of_all: Of the fit to all of them.
     """
-    ratios: list[float] = []
-    _, harness_of_all = fit(points)
+    folds: list[Fold] = []
     for group in sorted({getattr(point, key) for point in points}):
-        efficiency, harness = fit([point for point in points if getattr(point, key) != group])
-        for point in points:
-            if getattr(point, key) == group:
-                ratios.append(point.ms / point.estimate_ms(efficiency, harness_of_all | harness))
-    return np.array(ratios)
+        found, harness = fit([point for point in points if getattr(point, key) != group])
+        efficiency, harness = rounded(found), harness_of_all | harness
+        unseen = [point for point in points if getattr(point, key) == group]
+        ratios = tuple(float(f"{point.ms / point.estimate_ms(efficiency, harness):.4g}") for point in unseen)
+        folds.append(Fold(LeftOut(without=f"{key} {group}", efficiency=efficiency, ratios=ratios), harness))
+    return folds
+
+
+def rounded(efficiency: Efficiency) -> Efficiency:
+    """To four digits, as it is written down."""
+    return Efficiency(**{name: float(f"{value:.4g}") for name, value in efficiency.model_dump().items()})

@@ -2,7 +2,7 @@
 
 The repository's root is the working folder. Percentiles of a known distribution; a sleep of 5 ms; what timing adds to a
 frame; 20 pairs of measurements of one network, and 20 with one that does exactly 5% more; the report of a million
-samples. Some 20 minutes, most of it pairs.
+samples. Some 35 minutes, most of it pairs: ``--only in_turn`` takes 17, ``--only run_against_run`` 14.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.profile.report import time_report
+from benchmarks.profile.simulate import simulate
 from benchmarks.profile.subjects import SLOWER, USUAL, subject, write_model
 from edgecnn.core.progress import Silent
 from edgecnn.profiling.bench import time_steps
-from edgecnn.profiling.differences import Method, Ratio, latency_ratios, verdict_of
+from edgecnn.profiling.differences import Method, Ratio, latency_ratios, machine_drift, verdict_of
 from edgecnn.profiling.intervals import PERCENTS, Stretch, percentile_estimates
 from edgecnn.profiling.measure import Identity, measure, measure_in_turn
 from edgecnn.profiling.modes import Plan
@@ -66,6 +67,7 @@ def main() -> None:
 
     keep("percentiles", _percentiles)
     keep("sleep_5_ms", _sleep)
+    keep("simulated", simulate)
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.onnx"
         write_model(model)
@@ -151,6 +153,7 @@ def _in_turn(model: Path, pairs: int, seconds: float) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, times in (("same", USUAL), ("slower", SLOWER)):
         ratios: list[dict[float, Ratio]] = []
+        processes: list[int] = []
         for _ in range(pairs):
             one, two = measure_in_turn(
                 (_identity(model), _identity(model)),
@@ -159,7 +162,9 @@ def _in_turn(model: Path, pairs: int, seconds: float) -> dict[str, Any]:
                 Silent(),
             )
             ratios.append(latency_ratios(one, two))
-        found[name] = _told(ratios, "in pairs")
+            processes.append(len({each.process for each in one.rounds}))
+            print(name, len(ratios), processes[-1], _line(ratios[-1]), flush=True)
+        found[name] = {**_told(ratios, "in pairs"), "processes": processes}
         print(name, found[name], flush=True)
     return found
 
@@ -171,24 +176,40 @@ def _run_against_run(model: Path, pairs: int, seconds: float) -> dict[str, Any]:
     def run(subject_: Subject) -> Profile:
         return measure(_identity(model), subject_, plan, Silent())
 
+    def medians(profile: Profile) -> float:
+        return float(np.median(profile.total_ns())) / 1e6
+
     usual, slower = [], []
     for _ in range(pairs + 1):
         usual.append(run(subject(model, USUAL)))
         slower.append(run(subject(model, SLOWER)))
+        print("runs", len(usual), f"{medians(usual[-1]):.4f} {medians(slower[-1]):.4f} ms", flush=True)
     same = [latency_ratios(one, two) for one, two in pairwise(usual)]
     other = [latency_ratios(one, two) for one, two in zip(usual, slower, strict=True)][:pairs]
-    return {"same": _told(same, "run against run"), "slower": _told(other, "run against run")}
+    drifts = [round(100 * (machine_drift(one, two) or 0.0), 2) for one, two in pairwise(usual)]
+    return {
+        "same": {**_told(same, "run against run"), "machine_drift_percent": drifts},
+        "slower": _told(other, "run against run"),
+    }
+
+
+def _line(ratios: dict[float, Ratio]) -> str:
+    ratio = ratios[10.0]
+    return f"{ratio.verdict} {ratio.value:.4f} [{ratio.low:.4f}, {ratio.high}] {ratio.detectable_percent}"
 
 
 def _told(pairs: list[dict[float, Ratio]], method: Method) -> dict[str, Any]:
     decisive = [ratios[10.0] for ratios in pairs]
-    widths = [ratio.high - ratio.low for ratio in decisive if ratio.high is not None]
+    told = [ratio.detectable_percent for ratio in decisive if ratio.detectable_percent is not None]
     return {
         "pairs": len(pairs),
         "verdicts": dict(Counter(verdict_of(ratios, method)[1] for ratios in pairs)),
         "p10_ratios": [round(ratio.value, 4) for ratio in decisive],
         "p50_ratios": [round(ratios[50.0].value, 4) for ratios in pairs],
-        "median_width_of_p10_interval": round(statistics.median(widths), 4),
+        "detectable_percent": {
+            "median": round(statistics.median(told), 2),
+            "largest": round(max(told), 2),
+        },
     }
 
 

@@ -21,7 +21,8 @@ from edgecnn.build.sources import image_size
 from edgecnn.build.store import Store
 from edgecnn.build.suppression import require_nms, suppress, with_nms
 from edgecnn.build.suspect import require_preprocess
-from edgecnn.build.training import plan_training, train
+from edgecnn.build.training import train
+from edgecnn.build.training_plan import plan_training
 from edgecnn.build.work import Work, open_work
 from edgecnn.check.compiler import known_difference
 from edgecnn.core.artifact import Artifact

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from edgecnn.build.training import HELD_OUT, LEARNED, REPORT
+from edgecnn.build.training import REPORT
+from edgecnn.build.training_sets import SETS, SUFFIXES
 from edgecnn.core.artifact import Artifact
 from edgecnn.core.files import write_atomically, write_text
 from edgecnn.core.recipe import Recipe
@@ -32,11 +33,16 @@ def write_training(recipe: Recipe, checkpoint: Artifact, out: Path) -> dict[str,
     _copy(checkpoint.path, out)
     _copy(checkpoint.path.with_name(REPORT), made["report"])
     lists: dict[str, str] = {}
-    for key, name, suffix in (("calibration", LEARNED, ".learned.csv"), ("evaluation", HELD_OUT, ".heldout.csv")):
-        source = checkpoint.path.with_name(name)
-        if source.is_file() and source.read_text(encoding="utf-8").count("\n") > 1:
-            _copy(source, out.with_suffix(suffix))
-            lists[key] = out.with_suffix(suffix).name
+    for key, name in SETS.items():
+        for suffix in SUFFIXES:
+            source = checkpoint.path.with_name(name + suffix)
+            if source.is_file():
+                target = out.with_suffix(f".{name}{suffix}")
+                _copy(source, target)
+                lists[key] = target.name
+    if (threshold := checkpoint.manifest.detail.get("score_threshold")) is not None:
+        part = recipe.detection.model_copy(update={"score_threshold": threshold})
+        recipe = recipe.model_copy(update={"detection": part})
     made["recipe"] = out.with_suffix(".yaml")
     write_text(made["recipe"], yaml.safe_dump(_document(recipe, out, lists), sort_keys=False, allow_unicode=True))
     return made

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from edgecnn.build.boxes_page import STYLE, boxes_sections
 from edgecnn.core.readings import Tagger
 from edgecnn.evaluate.reliability import Reliability, confusion, reliability
 from edgecnn.evaluate.target_figures import tag_figures, value_figures
 from edgecnn.profiling.report.page import Column, figure, notice, pairs, render_page, section, table, text
 
 if TYPE_CHECKING:
-    from edgecnn.build.training import Plan
-    from edgecnn.train.network import Answers, Trained
+    from edgecnn.build.training_plan import Plan
+    from edgecnn.train.network import Trained
+    from edgecnn.train.objectives import Answers
     from edgecnn.train.samples import Samples
 
 _WORST = 24
@@ -38,6 +40,9 @@ svg text { fill: currentColor; font-size: 12px } .bars { fill: #2a78c2; opacity:
 def render_training(plan: Plan, trained: Trained) -> str:
     """The whole page."""
     from edgecnn.build.training import gap_sentence
+    from edgecnn.train.detection_goal import Detected
+    from edgecnn.train.objectives import Answers
+    from edgecnn.train.samples import Samples
 
     recipe, history = plan.recipe, trained.learned.history
     labels = recipe.labels
@@ -64,14 +69,16 @@ def render_training(plan: Plan, trained: Trained) -> str:
             "Training: the mean over an epoch, on pictures as they were augmented. Kept back: after the epoch.",
         )
     )
-    answers = trained.validation
-    if answers is not None and plan.validation is not None and answers.targets.ndim == 1:
-        parts.append(_confusions(answers, labels))
-        parts.append(_calibration(reliability(answers.scores, answers.targets)))
-        parts.append(_mistakes(answers, plan.validation, labels))
-    if answers is not None and answers.targets.ndim == 2:
-        parts.append(_by_label(answers, plan))
-    return render_page(f"{recipe.name}: training", "\n".join(parts), [_STYLE])
+    judged, kept = trained.validation, plan.validation
+    if isinstance(judged, Detected):
+        parts += boxes_sections(judged)
+    elif isinstance(judged, Answers) and isinstance(kept, Samples) and judged.targets.ndim == 1:
+        parts.append(_confusions(judged, labels))
+        parts.append(_calibration(reliability(judged.scores, judged.targets)))
+        parts.append(_mistakes(judged, kept, labels))
+    elif isinstance(judged, Answers):
+        parts.append(_by_label(judged, plan))
+    return render_page(f"{recipe.name}: training", "\n".join(parts), [_STYLE, STYLE])
 
 
 def _by_label(answers: Answers, plan: Plan) -> str:

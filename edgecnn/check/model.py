@@ -20,7 +20,7 @@ from edgecnn.errors import InputError
 from edgecnn.estimate.estimate import estimate
 from edgecnn.graph.freeze import freeze_batch, freeze_picture
 from edgecnn.graph.model import load_model, save_model
-from edgecnn.graph.prepare import infer_shapes, run_passes
+from edgecnn.graph.prepare import infer_shapes, run_passes, with_shapes
 from edgecnn.quantize.validate import validate
 
 
@@ -63,7 +63,8 @@ def check_model(
     if not any(found.severity == "error" for found in notes):
         preflight = _compile(model, loaded if fixed else None, device.gpu.compute_capability)
     findings += compiler_findings(preflight, [(str(node.name), node.op_type) for node in loaded.graph])
-    memory = least_memory(loaded, preflight.engine_bytes)
+    sized = with_shapes(loaded)
+    memory = least_memory(sized, preflight.engine_bytes)
     findings += memory_findings(memory, device)
     if dla_share is not None:
         findings += _for_dla(loaded, device, version, dla_share)
@@ -74,7 +75,7 @@ def check_model(
         compiler=preflight.compiler,
         engine_bytes=preflight.engine_bytes,
         least_memory_bytes=memory,
-        estimate=_estimate(loaded, device),
+        estimate=_estimate(sized, device),
         findings=tuple(findings),
     )
 

@@ -34,7 +34,7 @@ def command(
 
     Example: edgecnn compare build/profile build/profile --fail-if 'p99_ms > 1000 or top1_drop > 5'
     """
-    from edgecnn.profiling.compare import compare_profiles, require_conditions
+    from edgecnn.profiling.compare import compare_profiles, require_conditions, undecided
     from edgecnn.profiling.gate import Condition
     from edgecnn.profiling.records import read_profile
 
@@ -44,6 +44,8 @@ def command(
     show_comparison(comparison, out, as_json=as_json)
     if condition is not None:
         require_conditions(comparison, condition)
+        for line in undecided(comparison, condition):
+            console.say(f"warning: {line}")
 
 
 def show_comparison(comparison: Comparison, out: Path | None, *, as_json: bool) -> None:
@@ -59,7 +61,9 @@ def show_comparison(comparison: Comparison, out: Path | None, *, as_json: bool) 
         console.print_json(comparison.model_dump(mode="json"))
         return
     columns, rows = comparison_rows(comparison)
-    console.print_table("compared with the first; 95% intervals", columns, rows)
+    console.print_table("compared with the first", columns, rows)
+    for row in comparison.profiles[1:]:
+        console.say(f"{row.name}: {row.sentence()}")
     for row in comparison.profiles:
         for difference in row.unlike:
             console.say(f"unlike: {row.name}: {difference}")

@@ -47,7 +47,7 @@ def command(
     from edgecnn.estimate.estimate import estimate
     from edgecnn.estimate.rates import find_mode
     from edgecnn.graph.freeze import freeze_picture
-    from edgecnn.graph.prepare import infer_shapes, run_passes
+    from edgecnn.graph.prepare import infer_shapes, run_passes, with_shapes
 
     profile = load_device(device)
     mode = find_mode(profile, power_mode)
@@ -56,6 +56,7 @@ def command(
         if not freeze_picture(graph, *height_width(size, "--size")).modified:
             raise InputError("--size: the model has a fixed size", "leave it out")
         run_passes(graph, (infer_shapes,))
+    graph = with_shapes(graph)
     work = _dla_work(graph, profile) if dla else None
     found = estimate(graph, profile, mode, precision=precision, batch=batch, dla=work)
     if as_json:

@@ -36,8 +36,14 @@ def command(
         ),
     ] = None,
     processes: Annotated[
-        int, typer.Option("--processes", min=1, help="Fresh processes to spread the samples over.")
-    ] = 5,
+        Optional[int],
+        typer.Option(
+            "--processes",
+            min=1,
+            help="Fresh processes to spread the samples over. By default 12 to 30 in single-stream, as many as "
+            "it takes to tell 5%; 5 in other modes.",
+        ),
+    ] = None,
     fps: Annotated[
         Optional[float], typer.Option("--fps", min=0.001, help="Frames a second, with fixed-rate or sustained.")
     ] = None,
@@ -119,7 +125,7 @@ def _measured(
     opening: Opening,
     mode: Literal["single-stream", "fixed-rate", "offline", "cold-start", "sustained"],
     seconds: float | None,
-    processes: int,
+    processes: int | None,
     fps: float | None,
     repeats: int,
 ) -> Profile:
@@ -134,7 +140,14 @@ def _measured(
 
 
 def _in_turn(
-    bundle: Path, against: Path, out: Path, opening: Opening, seconds: float | None, processes: int, *, as_json: bool
+    bundle: Path,
+    against: Path,
+    out: Path,
+    opening: Opening,
+    seconds: float | None,
+    processes: int | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Both reports, the other one's in a folder below, and their comparison."""
     from edgecnn.cli.compare import show_comparison

@@ -136,7 +136,7 @@ def command(
             control=loaded.control,
         )
         stack.callback(session.close)
-        title = f"{manifest.name} ({manifest.precision}) on {session.description}"
+        title = f"{manifest.name} ({manifest.precision_of(session)}) on {session.description}"
         options = SinkOptions(
             events=events,
             events_rotate=events_rotate,

@@ -43,8 +43,9 @@ def command(
     import os
 
     from edgecnn.build.store import Store
-    from edgecnn.build.training import plan_training, train
+    from edgecnn.build.training import train
     from edgecnn.build.training_files import write_training
+    from edgecnn.build.training_plan import plan_training
     from edgecnn.core.progress import Silent
     from edgecnn.core.recipe_file import load_recipe
 

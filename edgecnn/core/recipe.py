@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from edgecnn.core.classifier import Shown
 from edgecnn.core.detection_part import DetectionPart
+from edgecnn.core.head_part import STRIDES, HeadPart
 from edgecnn.core.part import Part as _Part
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.readings import EmbeddingPart, MultilabelPart, RegressionPart, SegmentationPart
@@ -29,6 +30,7 @@ _TRAINED_TASKS: dict[Objective, Task] = {
     "softmax": "classification",
     "multilabel": "multilabel",
     "regression": "regression",
+    "detection": "detection",
 }
 _NAMED_NETWORKS = ("zoo", "torchvision", "timm")
 
@@ -68,6 +70,9 @@ class ModelPart(_Part):
         ge=0,
         lt=1,
         description="part of the values before a fully connected layer that are zero in training, such as 0.2 to 0.5",
+    )
+    head: HeadPart | None = Field(
+        default=None, description="make a detector of the network, for task: detection; {} is one of the usual size"
     )
 
 
@@ -199,19 +204,39 @@ class Recipe(_Part):
     def _consistent(self) -> Recipe:
         if self.train is not None and self.model.weights is not None:
             raise ValueError("train and model.weights exclude each other")
-        if self.train is not None and self.task != (trained := _TRAINED_TASKS[self.train.objective]):
-            raise ValueError(
-                f"no train goes with task: {self.task} that has objective: {self.train.objective}, which makes a "
-                f"network for task: {trained}"
-            )
-        if self.train is not None and (self.regression.scale or self.regression.offset):
-            raise ValueError("values are learnt in their own unit: no regression.scale or offset goes with train")
+        if self.train is not None:
+            self._require_trainable(self.train)
+        if self.model.head is not None:
+            self._require_head_fits(self.model.head)
         for part in get_args(Task):
             if self.task != part and part in self.model_fields_set:
                 raise ValueError(f"{part} goes with task: {part}")
         if is_onnx(self.model.source) and (self.train or self.model.weights is not None or self.model.arguments):
             raise ValueError("an ONNX file has its weights: no train, model.weights or model.arguments goes with it")
         return self
+
+    def _require_trainable(self, train: TrainPart) -> None:
+        if self.task != (trained := _TRAINED_TASKS[train.objective]):
+            raise ValueError(
+                f"no train goes with task: {self.task} that has objective: {train.objective}, which makes a "
+                f"network for task: {trained}"
+            )
+        if self.regression.scale or self.regression.offset:
+            raise ValueError("values are learnt in their own unit: no regression.scale or offset goes with train")
+        if self.task == "detection" and self.model.head is None:
+            raise ValueError("a detector is trained with model.head, such as head: {}")
+
+    def _require_head_fits(self, head: HeadPart) -> None:
+        size_hw = self.preprocess.size_hw
+        if self.task != "detection" or is_onnx(self.model.source):
+            raise ValueError("model.head goes with task: detection, and with a network that is no ONNX file")
+        if any(side % STRIDES[-1] for side in size_hw):
+            raise ValueError(f"model.head wants preprocess.size_hw in multiples of {STRIDES[-1]}, not {size_hw}")
+        if max(size_hw) > head.largest_side:
+            raise ValueError(
+                f"model.head: with bins: {head.bins} no object can be larger than {head.largest_side} pixels, and the "
+                f"input has {max(size_hw)}: give it more bins"
+            )
 
 
 def is_onnx(source: str) -> bool:

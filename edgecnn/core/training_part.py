@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from edgecnn.core.part import Part
 
-Objective = Literal["softmax", "multilabel", "regression"]
+Objective = Literal["softmax", "multilabel", "regression", "detection"]
 
 
 class DataPart(Part):
@@ -79,7 +79,7 @@ class TrainPart(Part):
     objective: Objective = Field(
         default="softmax",
         description="softmax: one class of several; multilabel: any number of classes (binary cross entropy); "
-        "regression: numbers (Huber loss of standardized targets)",
+        "regression: numbers (Huber loss of standardized targets); detection: boxes, for task: detection",
     )
     pretrained: str | None = Field(
         default=None,
@@ -141,8 +141,22 @@ class TrainPart(Part):
     def _consistent(self) -> TrainPart:
         if self.objective == "regression" and (self.label_smoothing or self.balance != "none"):
             raise ValueError("label_smoothing and balance are about classes, and regression has none")
+        if self.objective == "detection":
+            self._require_for_boxes()
         if self.layers == "head" and (self.layer_decay < 1 or self.unfreeze_epochs):
             raise ValueError("layer_decay and unfreeze_epochs are about layers that do not learn with layers: head")
         if self.views > 1 and self.layers != "head":
             raise ValueError("views goes with layers: head; with all layers every epoch sees other views")
         return self
+
+    def _require_for_boxes(self) -> None:
+        if self.layers == "head":
+            raise ValueError(
+                "layers: head is for classifiers: for a detector, unfreeze_epochs and layer_decay spare it"
+            )
+        if self.label_smoothing or self.mixup or self.balance == "loss":
+            raise ValueError(
+                "label_smoothing, mixup and balance: loss are for classifiers; boxes have balance: sampling"
+            )
+        if self.augment.crop is not None or self.augment.policy != "none" or self.augment.erase:
+            raise ValueError("augment: crop, policy and erase know no boxes; scale and translate crop and zoom")

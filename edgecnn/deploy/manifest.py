@@ -161,6 +161,10 @@ class BundleManifest(_Part):
             part.watch,
         )
 
+    def precision_of(self, session: Session) -> Literal["fp32", "fp16", "int8"]:
+        """Of the network that a session runs: the bundle's, or its FP16 control."""
+        return "fp16" if session.runs_control else self.precision
+
     def usage_of(self, session: Session) -> Usage:
         """How the network is used that a session runs: the bundle's, or its control."""
         usage = self.usage

@@ -147,15 +147,24 @@ def load_parameters() -> Parameters:
     return load_document(PARAMETERS, Parameters, "parameters")
 
 
+class LeftOut(BaseModel):
+    """A fit without some of the points, and what it says of these."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    without: str = Field(description="a board or a family of networks, all of its points")
+    efficiency: Efficiency
+    ratios: tuple[float, ...] = Field(min_length=1, description="of each of these points: published time to estimate")
+
+
 class Parameters(BaseModel):
     """What ``make bench-estimate`` found."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: int = 1
+    schema_version: int = 2
     efficiency: Efficiency
-    ratio_low: float = Field(gt=0, description="of the time to the estimate: 10% of published results are below")
-    ratio_high: float = Field(gt=0, description="10% of published results are above")
+    left_out: tuple[LeftOut, ...] = Field(min_length=1, description="for the interval")
 
 
 def _in_blocks(counts: Floats, block: int) -> Floats:

@@ -10,9 +10,10 @@ import onnx_ir as ir
 from edgecnn.core.device import DeviceProfile, PowerMode
 from edgecnn.core.estimate import Bound, DlaEstimate, Dominant, Estimate, Range
 from edgecnn.errors import InputError
-from edgecnn.estimate.cost import Booleans, Floats, Parameters, Seconds, load_parameters, seconds_of, table_of
+from edgecnn.estimate.cost import Booleans, Efficiency, Floats, Seconds, load_parameters, seconds_of, table_of
 from edgecnn.estimate.dla import RATIO_HIGH, RATIO_LOW, DlaWork, border_seconds, dla_seconds
 from edgecnn.estimate.energy import NO_BUDGET, estimate_energy
+from edgecnn.estimate.interval import interval_of
 from edgecnn.estimate.launches import Launch, find_launches
 from edgecnn.estimate.memory import estimate_memory
 from edgecnn.estimate.rates import Precision, Rates, rates_of
@@ -52,9 +53,13 @@ def estimate(
     except ValueError as error:
         raise InputError(f"no estimate: {error}", "state the picture's with --size WIDTHxHEIGHT") from None
     parameters = load_parameters()
-    timed = _time(launches, device, mode, wanted, precision, batch, parameters)
-    low, high = parameters.ratio_low, parameters.ratio_high
+    timed, *others = (
+        _time(launches, device, mode, wanted, precision, batch, efficiency)
+        for efficiency in (parameters.efficiency, *(fit.efficiency for fit in parameters.left_out))
+    )
     seconds = float(timed.total.sum())
+    bounds = interval_of([float(other.total.sum()) for other in others], parameters.left_out)
+    low, high = min(bounds[0] / seconds, 1.0), max(bounds[1] / seconds, 1.0)
     taken: DlaEstimate | None = None
     if dla is not None and device.dla_int8_dense_tops is not None:
         on_dla = np.array([launch.nodes[0] in dla.nodes for launch in launches])
@@ -147,16 +152,16 @@ def _time(
     wanted: Precision,
     asked: Precision | None,
     batch: int,
-    parameters: Parameters,
+    efficiency: Efficiency,
 ) -> _Timed:
     """Time kernels; where the graph itself is INT8, those that it does not quantize run in FP16."""
     if not launches:
         raise InputError("no estimate: nothing in the graph depends on its inputs", "export the network again")
     table = table_of(launches)
     rates = rates_of(device, mode, wanted)
-    seconds = seconds_of(table, rates, wanted, parameters.efficiency, batch)
+    seconds = seconds_of(table, rates, wanted, efficiency, batch)
     if wanted == "int8" and asked is None:
-        floats = seconds_of(table, rates_of(device, mode, "fp16"), "fp16", parameters.efficiency, batch)
+        floats = seconds_of(table, rates_of(device, mode, "fp16"), "fp16", efficiency, batch)
         int8 = np.array([launch.int8 for launch in launches])
         seconds = Seconds(
             np.where(int8, seconds.multiply, floats.multiply),

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from edgecnn.core.frame import Detections
 from edgecnn.vision.boxes import iou_matrix
-from edgecnn.vision.detection_set import DetectionSet
+from edgecnn.vision.detection_set import Annotations, DetectionSet
 
 # A box is right that overlaps an object of its class by this much, as in Pascal VOC.
 RIGHT_IOU = 0.5
@@ -58,6 +58,24 @@ def refit_threshold(
     return threshold if count == (scores >= threshold).sum() else _between(scores, count)
 
 
+def best_threshold(detections: Sequence[Detections], truth: DetectionSet) -> float:
+    """The score threshold with the best F1: the harmonic mean of how many boxes are right and objects found.
+
+    Of equally good ones the highest. 0.5 where nothing is right.
+
+    Args:
+        detections: From ``predict_detections``, or of a network in training.
+        truth: The objects, with the detector's class numbers.
+    """
+    scores, right = _judged(detections, truth)
+    objects = sum(int((~found.ignored).sum()) for found in truth.objects)
+    counts = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)) + 1 if scores.size else np.zeros(0, np.intp)
+    balance = 2 * np.cumsum(right)[counts - 1] / (counts + objects) if scores.size else np.zeros(0)
+    if not balance.any():
+        return 0.5
+    return float(_between(scores, int(counts[balance.argmax()])))
+
+
 def _between(scores: npt.NDArray[np.float32], shown: int) -> float:
     """A threshold that shows the first ``shown`` of descending scores."""
     last = float(scores[shown - 1])
@@ -74,22 +92,23 @@ def _judged(
     if truth is None:
         everything = np.sort(np.concatenate([found.scores for found in detections]))[::-1]
         return everything, np.ones(len(everything), dtype=bool)
-    scores: list[npt.NDArray[np.float32]] = []
-    right: list[npt.NDArray[np.bool_]] = []
-    for found, objects in zip(detections, truth.objects, strict=True):
-        overlap = iou_matrix(found.boxes_xyxy, objects.boxes_xyxy)
-        overlap *= found.classes[:, None] == objects.classes[None]
-        ignored = (overlap[:, objects.ignored] >= RIGHT_IOU).any(axis=1)
-        overlap[:, objects.ignored] = 0
-        hits = np.zeros(len(found), dtype=bool)
-        for index in np.flatnonzero((overlap >= RIGHT_IOU).any(axis=1)):  # best first, as detections are
-            nearest = int(overlap[index].argmax())
-            if overlap[index, nearest] >= RIGHT_IOU:
-                hits[index] = True
-                overlap[:, nearest] = 0
-        kept = hits | ~ignored
-        scores.append(found.scores[kept])
-        right.append(hits[kept])
-    together = np.concatenate(scores)
+    judged = [judged_boxes(found, objects) for found, objects in zip(detections, truth.objects, strict=True)]
+    together = np.concatenate([found.scores[counts] for found, (_, counts) in zip(detections, judged, strict=True)])
+    right = np.concatenate([hits[counts] for hits, counts in judged])
     order = np.argsort(-together, kind="stable")
-    return together[order], np.concatenate(right)[order]
+    return together[order], right[order]
+
+
+def judged_boxes(found: Detections, objects: Annotations) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Which boxes of a picture are right, (K,), each object counting once, and which are not of ignored objects."""
+    overlap = iou_matrix(found.boxes_xyxy, objects.boxes_xyxy)
+    overlap *= found.classes[:, None] == objects.classes[None]
+    ignored = (overlap[:, objects.ignored] >= RIGHT_IOU).any(axis=1)
+    overlap[:, objects.ignored] = 0
+    hits = np.zeros(len(found), dtype=bool)
+    for index in np.flatnonzero((overlap >= RIGHT_IOU).any(axis=1)):  # best first, as detections are
+        nearest = int(overlap[index].argmax())
+        if overlap[index, nearest] >= RIGHT_IOU:
+            hits[index] = True
+            overlap[:, nearest] = 0
+    return hits, hits | ~ignored

@@ -30,6 +30,24 @@ def load_named(path: Path) -> ir.Model:
     return model
 
 
+def with_shapes(model: ir.Model) -> ir.Model:
+    """The model, or where shapes are open a copy in which what is computed from known shapes has become constants.
+
+    Torch's older exporter writes the padding of some networks (NASNet, TensorFlow's "SAME") as a chain of operators on
+    the shape of an input. ONNX infers nothing through it, and so no shape behind it, even where the picture's is fixed.
+    The copy's weights are the model's own.
+    """
+    if all(_is_known(output) for node in model.graph for output in node.outputs):
+        return model
+    copy = model.clone()
+    run_passes(copy, (clean_up, infer_shapes))
+    return copy
+
+
+def _is_known(value: ir.Value) -> bool:
+    return value.shape is not None and all(isinstance(size, int) for size in value.shape)
+
+
 PREPARATION: tuple[Pass, ...] = (
     freeze_batch,
     infer_shapes,

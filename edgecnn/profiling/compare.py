@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from edgecnn.errors import GateMissed, InputError
-from edgecnn.profiling.differences import Method, Ratio, Verdict, latency_ratios, method_for, ratio_figures, verdict_of
+from edgecnn.profiling.differences import (
+    TOLD_PERCENT,
+    Method,
+    Ratio,
+    Verdict,
+    latency_ratios,
+    machine_drift,
+    method_for,
+    ratio_figures,
+    verdict_of,
+)
 from edgecnn.profiling.figures import figures_of
 from edgecnn.profiling.gate import Condition
 from edgecnn.profiling.records import Profile
@@ -38,6 +49,12 @@ class Compared(_Part):
     ratios: dict[str, Ratio] = Field(description="of the latency's percentiles, such as p50, to the first one's")
     verdict: Verdict | None = Field(description="null for the first")
     decided_by: str | None = Field(description="the percentile that the verdict is by, such as p10; null for the first")
+    detectable_percent: float | None = Field(
+        description="in that percentile, the difference that such measurements find in 19 of 20 cases; null: none"
+    )
+    drift_percent: float | None = Field(
+        description="how much longer a fixed piece of work took in this run than in the first one's; null: not timed"
+    )
     unlike: tuple[str, ...] = Field(description="what differs from the first in how and where it was measured")
     warnings: tuple[str, ...]
 
@@ -45,6 +62,37 @@ class Compared(_Part):
         """All that a condition may ask for."""
         ratios = {float(name.removeprefix("p")): ratio for name, ratio in self.ratios.items()}
         return self.figures | ratio_figures(ratios)
+
+    def sentence(self) -> str:
+        """What is to be said of it, held against the first, such as: slower by 5.1% in p10 (99% interval ...)."""
+        if self.decided_by is None:
+            return "the baseline"
+        ratio = self.ratios[self.decided_by]
+        high = "no upper bound" if ratio.high is None else f"{ratio.high - 1:+.1%}"
+        reach = f"{self.decided_by}, {ratio.confidence:.0%} interval {ratio.low - 1:+.1%} to {high}"
+        if self.verdict in ("slower", "faster"):
+            return f"{self.verdict} by {abs(ratio.value - 1):.1%} ({reach})"
+        if self.verdict == "no difference":
+            return f"no difference; one of {self.detectable_percent:.1f}% would be found ({reach})"
+        return f"cannot tell: {self._limit()}; {self._remedy()}"
+
+    def _limit(self) -> str:
+        if self.detectable_percent is None:
+            return "so few processes show no difference, however large"
+        drift = self.drift_percent or 0.0
+        told = f"the least detectable difference is {self.detectable_percent:.1f}%"
+        return (
+            told if abs(drift) < _DRIFT_TOLD else f"{told}, and the machine itself took {drift:+.1f}% between the runs"
+        )
+
+    def _remedy(self) -> str:
+        if self.method == "in pairs":
+            return "give more --processes, or stop other programs"
+        return "measure both in turn: edgecnn profile BUNDLE --against OTHER"
+
+
+# Percent that a fixed piece of work differs by from run to run on a quiet machine; more of it is told.
+_DRIFT_TOLD = 1.0
 
 
 class Comparison(_Part):
@@ -91,6 +139,18 @@ def require_conditions(comparison: Comparison, condition: Condition) -> None:
         raise GateMissed(f"--fail-if {condition.text}: {told}")
 
 
+def undecided(comparison: Comparison, condition: Condition) -> tuple[str, ...]:
+    """What a gate that was passed did not prove: profiles whose ratios it asks for and that cannot tell."""
+    if not any("_ratio" in name for name in condition.names):
+        return ()
+    return tuple(
+        f"--fail-if did not hold, but {row.name}: {row.sentence()}; to fail then, too: "
+        f"{condition.text} or {row.decided_by}_detectable_percent > {TOLD_PERCENT:g}"
+        for row in comparison.profiles[1:]
+        if row.verdict == "cannot tell"
+    )
+
+
 def unlike_of(baseline: Profile, other: Profile) -> tuple[str, ...]:
     """What differs in how and where two profiles were measured, in words; models are what is compared."""
     here, there = baseline.environment, other.environment
@@ -126,6 +186,7 @@ def _row(name: str, profile: Profile, baseline: Profile | None) -> Compared:
     ratios = {} if baseline is None else latency_ratios(baseline, profile)
     method = None if baseline is None else method_for(baseline, profile)
     decided_by, verdict = (None, None) if method is None else verdict_of(ratios, method)
+    drift = None if baseline is None or method == "in pairs" else machine_drift(baseline, profile)
     return Compared(
         name=name,
         bundle=profile.bundle,
@@ -141,6 +202,8 @@ def _row(name: str, profile: Profile, baseline: Profile | None) -> Compared:
         ratios={f"p{percent:g}": ratio for percent, ratio in ratios.items()},
         verdict=verdict,
         decided_by=None if decided_by is None else f"p{decided_by:g}",
+        detectable_percent=None if decided_by is None else ratios[decided_by].detectable_percent,
+        drift_percent=None if drift is None else 100 * math.expm1(drift),
         unlike=() if baseline is None else unlike_of(baseline, profile),
         warnings=profile.warnings,
     )

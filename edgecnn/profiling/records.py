@@ -98,6 +98,9 @@ class Round(_Part):
         description="since begin_ns; with a fixed rate, when the frame was due; ascending"
     )
     samples_ns: dict[str, tuple[int, ...]]
+    yardstick_ns: tuple[int, ...] = Field(
+        default=(), description="a fixed piece of work, timed beside the samples: how fast the processor itself was"
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Round:
@@ -212,6 +215,7 @@ def round_of(
     *,
     settled: bool = True,
     batch: int = 1,
+    yardstick_ns: Sequence[int] = (),
 ) -> Round:
     """A round of whole numbers in whatever sequences, without the check that each of them is one."""
     plain = {name: tuple(samples) for name, samples in samples_ns.items()}
@@ -223,4 +227,5 @@ def round_of(
         batch=batch,
         starts_ns=tuple(starts_ns),
         samples_ns=plain,
+        yardstick_ns=tuple(yardstick_ns),
     )

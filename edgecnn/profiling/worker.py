@@ -15,6 +15,7 @@ from edgecnn.errors import EdgecnnError, EnvironmentMissing
 from edgecnn.profiling.bench import Timing, WarmUp, time_at_rate, time_steps, warm_up
 from edgecnn.profiling.records import Round, round_of
 from edgecnn.profiling.subject import Step, Subject, batches_of
+from edgecnn.profiling.yardstick import time_yardstick
 
 # Fresh ones, not forks: a fork shares memory, threads and the GPU's context with its parent.
 _PROCESSES = multiprocessing.get_context("spawn")
@@ -30,8 +31,9 @@ class Request:
         least: Samples to take at least.
         fps: Frames a second; None: each as soon as the one before has ended.
         batch: Inputs at once, inference alone; None: whole frames.
-        settle: Rounds before that do not count, where another network has run in the meantime.
+        settle: Rounds before that do not count, where something else has run in the meantime.
         which: Of the process's networks, from 0.
+        yardstick: Whether to time the fixed work, too, before and after.
     """
 
     seconds: float
@@ -40,6 +42,7 @@ class Request:
     batch: int | None = None
     settle: int = 0
     which: int = 0
+    yardstick: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,8 @@ class Worker:
     def sample(self, request: Request) -> Round:
         """Take samples; the warm-up counts for the first ones of a network."""
         self._here.send(request)
-        timing: Timing = self._receive()
+        answer: tuple[Timing, tuple[int, ...]] = self._receive()
+        timing, yardstick = answer
         done, self._warm_ups[request.which] = self._warm_ups[request.which], 0
         return round_of(
             self.number,
@@ -106,6 +110,7 @@ class Worker:
             timing.samples_ns,
             settled=self.ready.warm_ups[request.which].settled,
             batch=request.batch or 1,
+            yardstick_ns=yardstick,
         )
 
     def close(self) -> None:
@@ -170,7 +175,15 @@ def _serve(pipe: Connection[Any, Any], subjects: Sequence[Subject], warm: bool) 
         pipe.send(RuntimeError(f"{type(error).__name__}: {error}"))
 
 
-def _sample(request: Request, steps: Mapping[str, Step]) -> Timing:
+def _sample(request: Request, steps: Mapping[str, Step]) -> tuple[Timing, tuple[int, ...]]:
+    if not request.yardstick:
+        return _timed(request, steps), ()
+    before = time_yardstick()
+    timing = _timed(request, steps)
+    return timing, (before, time_yardstick())
+
+
+def _timed(request: Request, steps: Mapping[str, Step]) -> Timing:
     for _ in range(request.settle):
         for step in steps.values():
             step()

@@ -7,6 +7,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torchvision.transforms import v2
 
@@ -50,6 +51,21 @@ def crop_of(config: AugmentPart, size_hw: tuple[int, int]) -> tuple[int, int, in
     return int(top), int(left), int(height), int(width)
 
 
+def drawn_affine(config: AugmentPart, size_hw: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """(3, 3): a random rotation, shift and zoom of points in a picture, counted from the corners of pixels."""
+    height, width = size_hw
+    return np.concatenate([_matrix(config, size_hw, (width / 2, height / 2)), [[0, 0, 1]]])
+
+
+def _matrix(config: AugmentPart, size_hw: tuple[int, int], middle: tuple[float, float]) -> npt.NDArray[np.float64]:
+    degrees: Any = config.degrees  # torchvision's annotation leaves floats out
+    random = v2.RandomAffine(degrees, translate=(config.translate, config.translate), scale=config.scale)
+    drawn = random.make_params([torch.empty((1, *size_hw), device="meta")])
+    matrix = cv2.getRotationMatrix2D(middle, drawn["angle"], drawn["scale"])
+    matrix[:, 2] += drawn["translate"]
+    return matrix.astype(np.float64, copy=False)
+
+
 class _Affine:
     """Rotates, shifts and zooms; the border repeats outwards.
 
@@ -57,15 +73,12 @@ class _Affine:
     """
 
     def __init__(self, config: AugmentPart) -> None:
-        degrees: Any = config.degrees  # torchvision's annotation leaves floats out
-        self._random = v2.RandomAffine(degrees, translate=(config.translate, config.translate), scale=config.scale)
+        self._config = config
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         """Of a uint8 (channels, height, width) picture one of the same size."""
         height, width = picture.shape[1:]
-        drawn = self._random.make_params([picture])
-        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), drawn["angle"], drawn["scale"])
-        matrix[:, 2] += drawn["translate"]
+        matrix = _matrix(self._config, (height, width), ((width - 1) / 2, (height - 1) / 2))
         image = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
         warped = cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
         return torch.from_numpy(warped.reshape(height, width, -1)).permute(2, 0, 1)

@@ -7,7 +7,8 @@ random numbers of its own. So training can go on at any batch, and nothing of th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +24,7 @@ from edgecnn.train.samples import Samples
 from edgecnn.vision.preprocess import preprocess, resize_and_crop
 
 # Pictures at the input's size that stay in memory; what goes beyond is read from the disk in every epoch.
-_KEPT_BYTES = 512 * 2**20
+KEPT_BYTES = 512 * 2**20
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -47,6 +48,18 @@ class Batches(Protocol):
 def seed_of(*numbers: int) -> int:
     """A seed that differs for every sequence of numbers."""
     return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=7).digest(), "big")
+
+
+@contextmanager
+def drawing_from(*numbers: int) -> Generator[None]:
+    """Let Torch draw what these numbers alone decide, and leave its generator as it was."""
+    before = torch.get_rng_state()
+    # The CPU's generator alone: torch.manual_seed asks every kind of device, which takes as long as a picture's change.
+    torch.default_generator.manual_seed(seed_of(*numbers))
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before)
 
 
 def class_weights(targets: npt.NDArray[Any], classes: int) -> npt.NDArray[np.float64]:
@@ -111,7 +124,7 @@ class PictureBatches:
 
     def plain(self, count: int | None = None) -> Iterator[Batch]:
         """See ``Batches.plain``."""
-        return self._loaded(_in_order(len(self._samples), count, self._config.batch_size))
+        return self._loaded(in_order(len(self._samples), count, self._config.batch_size))
 
     def views(self, number: int) -> Iterator[Batch]:
         """All samples in order, as they are for number 0, else augmented as in an epoch of that number."""
@@ -160,7 +173,7 @@ class FeatureBatches:
 
     def plain(self, count: int | None = None) -> Iterator[Batch]:
         """See ``Batches.plain``."""
-        for keys in _in_order(len(self._targets), count, self._config.batch_size):
+        for keys in in_order(len(self._targets), count, self._config.batch_size):
             chosen = [index for _, index in keys]
             yield torch.from_numpy(np.ascontiguousarray(self._features[0, chosen])), self._targets[chosen]
 
@@ -174,19 +187,14 @@ class _Pictures(Dataset[Any]):
         # What is left to do for a picture that has the input's size already.
         self._rest = spec.model_copy(update={"resize": "stretch", "shorter_side": None})
         self._kept: dict[int, Image] = {}
-        self._room = _KEPT_BYTES // max(config.workers, 1)
+        self._room = KEPT_BYTES // max(config.workers, 1)
 
     def __getitem__(self, key: tuple[int | None, int]) -> tuple[torch.Tensor, int]:
         epoch, index = key
         if epoch is None:
             return self._tensor(self._small(index)), index
-        before = torch.get_rng_state()
-        # The CPU's generator alone: torch.manual_seed asks every kind of device, which takes as long as the change.
-        torch.default_generator.manual_seed(seed_of(self._config.seed, epoch, index))
-        try:
+        with drawing_from(self._config.seed, epoch, index):
             return self._tensor(self._changed(self._cut(index))), index
-        finally:
-            torch.set_rng_state(before)
 
     def _small(self, index: int) -> Image:
         """The picture at the input's size, from memory where it is there."""
@@ -222,7 +230,8 @@ def _stacked(items: Sequence[tuple[torch.Tensor, int]]) -> tuple[torch.Tensor, l
     return torch.stack([picture for picture, _ in items]), [index for _, index in items]
 
 
-def _in_order(total: int, count: int | None, size: int) -> list[list[tuple[None, int]]]:
+def in_order(total: int, count: int | None, size: int) -> list[list[tuple[None, int]]]:
+    """Keys of all of ``total`` samples as they are, or of ``count`` evenly spread ones, in batches of a size."""
     count = total if count is None else min(count, total)
     keys = [(None, index * total // count) for index in range(count)]
     return [keys[start : start + size] for start in range(0, count, size)]

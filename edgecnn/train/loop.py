@@ -22,7 +22,6 @@ from edgecnn.train.layers import freeze
 from edgecnn.train.loader import Batches, seed_of
 from edgecnn.train.objectives import Goal, mixed, total_loss
 from edgecnn.train.optimizer import average_with, optimizer_of, rate_factor
-from edgecnn.train.outputs import outputs_of
 
 # A state beside those at the ends of epochs, so that a kill costs no more than this.
 _SAVE_EVERY_S = 300.0
@@ -198,10 +197,8 @@ class Learning:
         """Loss and figure on the validation pictures, as the first process finds them."""
         found: tuple[float, float] | tuple[None, None] = (None, None)
         if self.validation is not None:
-            outputs, targets = outputs_of(self._kept_module(), self.validation, self.fabric)
-            loss = float(self.goal.loss(torch.from_numpy(outputs), torch.from_numpy(targets)))
-            scores = self.goal.scores(torch.from_numpy(outputs)).numpy()
-            found = loss, self.goal.figure(scores, targets)
+            judged = self.goal.judged(self._kept_module(), self.validation, self.fabric)
+            found = judged.loss, judged.figure
         return self.fabric.broadcast(found)
 
     def _save(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -18,28 +17,12 @@ from edgecnn.train.features import features_of
 from edgecnn.train.layers import blocks_of, head_of, set_batch_norm_momentum, unscale
 from edgecnn.train.loader import Batches, FeatureBatches, PictureBatches
 from edgecnn.train.loop import Learned, Learning
-from edgecnn.train.objectives import Array, Regression, goal_of
-from edgecnn.train.outputs import outputs_of
+from edgecnn.train.objectives import Judged, Regression, goal_of
 from edgecnn.train.samples import Samples
 from edgecnn.train.zoo import begin_with, build_module
 
 # Training pictures that are looked at without augmentation, to compare with the validation pictures.
-_LOOKED_AT = 1000
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """What a network says of samples, in inference mode and without augmentation.
-
-    Attributes:
-        scores: float32 (N, outputs): probabilities, or values.
-        targets: What is right.
-        figure: How good, 1 is best.
-    """
-
-    scores: Array
-    targets: Array
-    figure: float
+LOOKED_AT = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,16 +32,16 @@ class Trained:
     Attributes:
         module: In inference mode, on the CPU.
         learned: What each epoch gave.
-        figure_name: What ``Answers.figure`` is.
-        train: Answers on training samples, at most 1,000.
-        validation: Answers on those kept back, if there are any.
+        figure_name: What the figure is that it is judged by.
+        train: What it makes of training samples, at most 1,000.
+        validation: What it makes of those kept back, if there are any.
     """
 
     module: nn.Module
     learned: Learned
     figure_name: str
-    train: Answers
-    validation: Answers | None
+    train: Judged
+    validation: Judged | None
 
 
 def train_network(
@@ -120,13 +103,8 @@ def train_network(
     training = Learning(learning, blocks, goal, train_batches, validation_batches, config, state, progress)
     learned = training.learn()
 
-    def answers(batches: Batches, count: int | None) -> Answers:
-        found, targets = outputs_of(learning, batches, count=count)
-        scores = goal.scores(torch.from_numpy(found)).numpy()
-        return Answers(scores.astype(np.float32), targets, goal.figure(scores, targets))
-
-    on_train = answers(train_batches, _LOOKED_AT)
-    on_validation = answers(validation_batches, None) if validation_batches is not None else None
+    on_train = goal.judged(learning, train_batches, count=LOOKED_AT)
+    on_validation = goal.judged(learning, validation_batches) if validation_batches is not None else None
     if isinstance(goal, Regression):
         unscale(head, goal.means, goal.deviations)
     module.eval()

@@ -2,45 +2,112 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from lightning_fabric import Fabric
+from torch import nn
 from torch.nn import functional
 
 from edgecnn.core.training_part import TrainPart
-from edgecnn.train.loader import class_weights
+from edgecnn.train.loader import Batches, class_weights
+from edgecnn.train.outputs import Array, outputs_of
 
 # What GoogLeNet's paper (Szegedy et al., 2014) weighs auxiliary classifiers by.
 _AUXILIARY = 0.3
-Array = npt.NDArray[Any]
+
+
+class Judged(Protocol):
+    """What a network makes of samples, and how good that is."""
+
+    @property
+    def loss(self) -> float:
+        """The goal's."""
+        ...
+
+    @property
+    def figure(self) -> float:
+        """How good; 1 is best."""
+        ...
+
+    def __len__(self) -> int:
+        """Samples."""
+        ...
 
 
 class Goal(Protocol):
-    """One objective."""
+    """One objective: what is minimized, and what a network is judged by."""
 
     figure_name: str
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The mean loss of (N, outputs) and their targets; those of classes may be shares, (N, classes)."""
+        """The mean loss of a batch's outputs, (N, ...), and their targets."""
         ...
 
     def shares(self, targets: torch.Tensor) -> torch.Tensor:
         """Targets in a form that can be mixed: (N, outputs)."""
         ...
 
+    def judged(
+        self, module: nn.Module, batches: Batches, fabric: Fabric | None = None, count: int | None = None
+    ) -> Judged:
+        """Judge a network, which is left in inference mode, on samples as they are, or on ``count`` of them."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a network says of samples, in inference mode and without augmentation.
+
+    Attributes:
+        scores: float32 (N, outputs): probabilities, or values.
+        targets: What is right.
+        loss: The goal's.
+        figure: How good, 1 is best.
+    """
+
+    scores: Array
+    targets: Array
+    loss: float
+    figure: float
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+class RowGoal(ABC):
+    """An objective for networks that give one row for a sample: (N, outputs)."""
+
+    figure_name: str
+
+    @abstractmethod
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """See ``Goal.loss``; targets that are classes may be shares, (N, classes)."""
+
+    @abstractmethod
     def scores(self, outputs: torch.Tensor) -> torch.Tensor:
         """What the outputs mean: probabilities, or values in the targets' own unit."""
-        ...
 
+    @abstractmethod
     def figure(self, scores: Array, targets: Array) -> float:
         """How good; 1 is best."""
-        ...
+
+    def judged(
+        self, module: nn.Module, batches: Batches, fabric: Fabric | None = None, count: int | None = None
+    ) -> Answers:
+        """See ``Goal.judged``."""
+        found, targets = outputs_of(module, batches, fabric, count)
+        outputs = torch.from_numpy(found)
+        scores = self.scores(outputs).numpy().astype(np.float32)
+        loss = float(self.loss(outputs, torch.from_numpy(targets)))
+        return Answers(scores, targets, loss, self.figure(scores, targets))
 
 
-class Softmax:
+class Softmax(RowGoal):
     """One class of several, by cross entropy; judged by top-1."""
 
     figure_name = "top-1"
@@ -61,15 +128,15 @@ class Softmax:
         return functional.one_hot(targets, self._classes).float()
 
     def scores(self, outputs: torch.Tensor) -> torch.Tensor:
-        """See ``Goal.scores``."""
+        """See ``RowGoal.scores``."""
         return outputs.softmax(dim=1)
 
     def figure(self, scores: Array, targets: Array) -> float:
-        """See ``Goal.figure``."""
+        """See ``RowGoal.figure``."""
         return float((scores.argmax(axis=1) == targets).mean())
 
 
-class Multilabel:
+class Multilabel(RowGoal):
     """Any number of classes, by binary cross entropy; judged by average precision, the mean over classes."""
 
     figure_name = "mean average precision"
@@ -91,18 +158,18 @@ class Multilabel:
         return targets
 
     def scores(self, outputs: torch.Tensor) -> torch.Tensor:
-        """See ``Goal.scores``."""
+        """See ``RowGoal.scores``."""
         return outputs.sigmoid()
 
     def figure(self, scores: Array, targets: Array) -> float:
-        """See ``Goal.figure``; classes that no picture has do not count."""
+        """See ``RowGoal.figure``; classes that no picture has do not count."""
         from sklearn.metrics import average_precision_score
 
         there = targets.any(axis=0)
         return float(average_precision_score(targets[:, there], scores[:, there], average="macro"))
 
 
-class Regression:
+class Regression(RowGoal):
     """Numbers, by Huber loss of the standardized targets; judged by the part of their variance that is explained (R2).
 
     The network learns standardized values; ``edgecnn.train.layers.unscale`` gives its last layer their unit afterwards.
@@ -124,11 +191,11 @@ class Regression:
         return targets
 
     def scores(self, outputs: torch.Tensor) -> torch.Tensor:
-        """See ``Goal.scores``."""
+        """See ``RowGoal.scores``."""
         return outputs * self.deviations.to(outputs.device) + self.means.to(outputs.device)
 
     def figure(self, scores: Array, targets: Array) -> float:
-        """See ``Goal.figure``; the mean over outputs."""
+        """See ``RowGoal.figure``; the mean over outputs."""
         residual = ((scores - targets) ** 2).sum(axis=0)
         return float((1 - residual / np.maximum(((targets - targets.mean(axis=0)) ** 2).sum(axis=0), 1e-12)).mean())
 

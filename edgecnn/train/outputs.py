@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 
 from edgecnn.train.loader import Batches
-from edgecnn.train.objectives import Array
+
+Array = npt.NDArray[Any]
 
 
 def outputs_of(
     module: nn.Module, batches: Batches, fabric: Fabric | None = None, count: int | None = None
 ) -> tuple[Array, Array]:
-    """What a network gives for samples as they are, in inference mode, and their targets."""
+    """What a network gives for samples as they are, and their targets; see ``outputs_by_batch``."""
+    found = [
+        (outputs.numpy(), targets.numpy()) for outputs, targets in outputs_by_batch(module, batches, fabric, count)
+    ]
+    return np.concatenate([outputs for outputs, _ in found]), np.concatenate([targets for _, targets in found])
+
+
+def outputs_by_batch(
+    module: nn.Module, batches: Batches, fabric: Fabric | None = None, count: int | None = None
+) -> Generator[tuple[torch.Tensor, torch.Tensor]]:
+    """What a network gives for samples as they are, batch by batch and float32 on the CPU, and their targets.
+
+    The network is left in inference mode.
+    """
     device = next(module.parameters()).device
-    training = [part for part in module.modules() if part.training]
     module.eval()
-    outputs: list[Array] = []
-    wanted: list[Array] = []
-    with torch.inference_mode():
-        for inputs, targets in batches.plain(count):
+    for inputs, targets in batches.plain(count):
+        with torch.inference_mode():
             if fabric is None:
                 result = module(inputs.to(device))
             else:
                 with fabric.autocast():
                     result = module(inputs.to(device))
-            outputs.append(result.float().cpu().numpy())
-            wanted.append(targets.numpy())
-    for part in training:
-        part.training = True
-    return np.concatenate(outputs), np.concatenate(wanted)
+            outputs = result.float().cpu()
+        yield outputs, targets

@@ -18,7 +18,7 @@ from edgecnn.errors import InputError
 from edgecnn.vision.annotations import open_detection_set
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet, open_image_set, read_image
-from edgecnn.vision.target_set import TargetSet, holds_boxes, open_tags, open_values
+from edgecnn.vision.target_set import TargetSet, holds_boxes, open_tags, open_values, tags_of_boxes
 
 _SMALLEST_SIDE = 2
 
@@ -119,3 +119,8 @@ def _crops(found: DetectionSet) -> Samples:
     if not paths:
         raise InputError(f"{found.name}: no box is large enough to be a picture", "check the labels")
     return Samples(found.name, tuple(paths), tuple(boxes), np.asarray(targets, dtype=np.int64), found.classes)
+
+
+def classes_of_pictures(found: DetectionSet) -> Samples:
+    """Pictures with boxes as samples whose targets are the classes that are there: float32 (N, classes)."""
+    return _of_targets(tags_of_boxes(found))

@@ -15,6 +15,7 @@ from edgecnn.core.recipe import ModelPart, is_callable
 from edgecnn.errors import EnvironmentMissing, InputError, missing_extra
 from edgecnn.train.callables import build_from_callable, called
 from edgecnn.train.layers import outer_layers, set_layers
+from edgecnn.train.light_detector import LightDetector, begin_detector
 from edgecnn.train.networks import NETWORKS
 from edgecnn.train.weights import State, fill, read_state_dict, under_own_names
 
@@ -25,10 +26,15 @@ DEFAULT = "default"
 def build_module(model: ModelPart) -> nn.Module:
     """The network of a recipe with fresh random weights, or with those that the recipe's own code gives it.
 
+    With ``model.head`` it is a detector on that network, whose last layers are gone.
+
     Raises:
         InputError: No network of that name, or it does not take the recipe's arguments.
         EnvironmentMissing: It is one of timm's, and timm is not installed.
     """
+    if model.head is not None:
+        network = build_module(model.model_copy(update={"head": None}))
+        return LightDetector(network, model.source, model.num_classes, model.head)
     source, arguments = model.source, dict(model.arguments)
     kind, _, name = source.partition(":")
     if kind == "zoo":
@@ -89,7 +95,8 @@ def load_weights(module: nn.Module, model: ModelPart) -> None:
 def begin_with(module: nn.Module, model: ModelPart, pretrained: str) -> None:
     """Fill a network with the weights of one that has learnt before.
 
-    A last layer for another number of classes, and those of auxiliary classifiers, stay as they are.
+    A last layer for another number of classes, and those of auxiliary classifiers, stay as they are. A detector's trunk
+    begins with those of a classifier, or the whole with those of such a detector.
 
     Args:
         module: The network, with its own classes.
@@ -102,8 +109,12 @@ def begin_with(module: nn.Module, model: ModelPart, pretrained: str) -> None:
     """
     if pretrained == DEFAULT and is_callable(model.source):
         return  # it has them already
+    state = _default_state(model) if pretrained == DEFAULT else read_state_dict(Path(pretrained))
+    if isinstance(module, LightDetector):
+        begin_detector(module, state, pretrained, model.source)
+        return
     own = module.state_dict()
-    found = under_own_names(_default_state(model) if pretrained == DEFAULT else read_state_dict(Path(pretrained)), own)
+    found = under_own_names(state, own)
     for layer in outer_layers(module, model.source):
         for name in (f"{layer}.weight", f"{layer}.bias"):
             if name in own and name in found and own[name].shape[1:] == found[name].shape[1:]:

@@ -59,6 +59,20 @@ def open_detection_set(source: str) -> DetectionSet:
     raise InputError(f"labelled pictures {source}: nothing known is there", _LAYOUTS)
 
 
+def open_training_set(source: str) -> tuple[DetectionSet, DetectionSet | None]:
+    """Labelled boxes to learn from, and those that the layout itself keeps back: ``train`` and ``val`` of a data.yaml.
+
+    Raises:
+        InputError: As ``open_detection_set``.
+    """
+    path = Path(source)
+    document = path / "data.yaml" if path.is_dir() else path
+    if document.suffix.lower() not in (".yaml", ".yml") or not document.is_file():
+        return open_detection_set(source), None
+    learn, keep = (_open_yolo_yaml(document, *order) for order in (("train", "val"), ("val", "train")))
+    return learn, keep if keep.paths != learn.paths else None
+
+
 def _open_coco(path: Path) -> DetectionSet:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -95,13 +109,13 @@ def _coco_folder(path: Path, first: str) -> Path:
     return found
 
 
-def _open_yolo_yaml(path: Path) -> DetectionSet:
-    """The pictures of ``val``, or where there is none of ``train``."""
+def _open_yolo_yaml(path: Path, first: str = "val", second: str = "train") -> DetectionSet:
+    """The pictures of ``val``, or where there is none of ``train``; or the other way round."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
         names = document["names"]
         names = tuple(str(names[key]) for key in sorted(names)) if isinstance(names, dict) else tuple(map(str, names))
-        parts = document.get("val") or document["train"]
+        parts = document.get(first) or document[second]
         root = path.parent / str(document.get("path") or "")
         folders = [root / str(part) for part in (parts if isinstance(parts, list) else [parts])]
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.core.files import hash_file
+from edgecnn.core.frame import Image
 from edgecnn.errors import InputError
-from edgecnn.vision.images import spread_indices
+from edgecnn.vision.images import read_image, spread_indices
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +58,30 @@ class DetectionSet:
 
     def spread(self, count: int) -> DetectionSet:
         """At most ``count`` pictures, evenly spread over the set."""
-        chosen = spread_indices(len(self), count)
+        return self.chosen(spread_indices(len(self), count))
+
+    def picture(self, index: int) -> Image:
+        """A picture as uint8 BGR (height, width, 3).
+
+        Raises:
+            InputError: It has not the size that its annotations name, so that the boxes cannot fit.
+        """
+        image, size = read_image(self.paths[index]), self.sizes_hw[index]
+        if image.shape[:2] != size:
+            raise InputError(
+                f"picture {self.paths[index]}: {image.shape[1]} x {image.shape[0]} pixels, and its annotations are for "
+                f"{size[1]} x {size[0]}",
+                "give the pictures that were annotated",
+            )
+        return image
+
+    def chosen(self, indices: Sequence[int]) -> DetectionSet:
+        """Some of them, in the order of ``indices``."""
         return replace(
             self,
-            paths=tuple(self.paths[index] for index in chosen),
-            sizes_hw=tuple(self.sizes_hw[index] for index in chosen),
-            objects=tuple(self.objects[index] for index in chosen),
+            paths=tuple(self.paths[index] for index in indices),
+            sizes_hw=tuple(self.sizes_hw[index] for index in indices),
+            objects=tuple(self.objects[index] for index in indices),
         )
 
     def sha256(self) -> str:

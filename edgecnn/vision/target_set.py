@@ -15,6 +15,7 @@ import numpy.typing as npt
 from edgecnn.core.files import hash_file
 from edgecnn.errors import InputError
 from edgecnn.vision.annotations import open_detection_set
+from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet, open_image_set
 
 NAMES_PARTED_BY = "|"
@@ -96,12 +97,7 @@ def open_tags(source: str) -> TargetSet:
     """
     path = Path(source)
     if holds_boxes(path):
-        found = open_detection_set(source)
-        count = len(found.classes) or 1 + max(int(objects.classes.max(initial=0)) for objects in found.objects)
-        targets = np.zeros((len(found), count), dtype=np.float32)
-        for row, objects in zip(targets, found.objects, strict=True):
-            row[objects.classes] = 1
-        return TargetSet(found.name, found.paths, targets, found.classes, "tags")
+        return tags_of_boxes(open_detection_set(source))
     if not _is_csv(path):
         raise InputError(
             f"pictures {source}: multilabel wants a CSV file or boxes", "columns: path and label (names parted by |)"
@@ -116,6 +112,15 @@ def open_tags(source: str) -> TargetSet:
     classes = tuple(sorted(set[str]().union(*names)))
     targets = np.asarray([[name in there for name in classes] for there in names], dtype=np.float32)
     return TargetSet(str(path), _paths(path, rows), targets.reshape(len(rows), len(classes)), classes, "tags")
+
+
+def tags_of_boxes(found: DetectionSet) -> TargetSet:
+    """The classes that are in each picture."""
+    count = len(found.classes) or 1 + max(int(objects.classes.max(initial=0)) for objects in found.objects)
+    targets = np.zeros((len(found), count), dtype=np.float32)
+    for row, objects in zip(targets, found.objects, strict=True):
+        row[objects.classes] = 1
+    return TargetSet(found.name, found.paths, targets, found.classes, "tags")
 
 
 def open_values(source: str) -> TargetSet:

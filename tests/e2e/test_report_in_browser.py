@@ -258,7 +258,7 @@ def test_a_comparison_draws_intervals_where_they_are(browser, profile_of, tmp_pa
     _open(browser, tmp_path, render_comparison(comparison))
     _set_width(browser, 360)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
-    assert "slower than the baseline" in browser.find_element("class name", "notice").text
+    assert "slower by 20.0%" in browser.find_element("class name", "notice").text
     one, point = (
         browser.execute_script(f"return document.querySelector('.interval .{name}').getBoundingClientRect().x")
         for name in ("one", "point")

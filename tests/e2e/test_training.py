@@ -163,3 +163,115 @@ def test_a_pickle_bomb_is_refused_as_a_beginning(edgecnn: Run, place: Path) -> N
     assert done.code == 2
     assert "loading it could run code" in done.err
     assert not (place / "exploded").exists()
+
+
+TRUNK = """
+import torch
+def net():
+    def stage(i, o):
+        return torch.nn.Sequential(torch.nn.Conv2d(i, o, 3, 2, 1), torch.nn.BatchNorm2d(o), torch.nn.ReLU())
+    return torch.nn.Sequential(stage(3, 8), stage(8, 16), stage(16, 16), stage(16, 16), stage(16, 16),
+        torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(16, 5))
+"""
+DETECTOR = """
+name: things
+task: detection
+model: {{source: 'trunk_net:net', head: {{width: 16, depth: 1}}}}
+preprocess: {{size_hw: [64, 64], resize: letterbox, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}}
+data: {{train: things, validation_share: 0.25}}
+train: {{objective: detection, epochs: {epochs}, batch_size: 6, learning_rate: 0.02, ema: 0.9, batch_norm_momentum: 0.3,
+  augment: {{degrees: 0, translate: 0.1, scale: [0.8, 1.2], horizontal_flip: 0.5}}}}
+gates: {{max_drop: 10, min_map_kept: 0.8}}
+"""
+
+
+@pytest.fixture
+def things(tmp_path: Path) -> Path:
+    """A recipe's folder with pictures of a white or a red rectangle, labelled in YOLO's layout."""
+    pytest.importorskip("faster_coco_eval", reason="faster-coco-eval is not installed: pip install 'edgecnn[convert]'")
+    random = np.random.default_rng(1)
+    (tmp_path / "things" / "images").mkdir(parents=True)
+    (tmp_path / "things" / "labels").mkdir()
+    for number in range(24):
+        picture = random.integers(0, 60, (64, 96, 3), dtype=np.uint8)
+        width, height = (int(side) for side in random.integers(22, 36, 2))
+        left, top = int(random.integers(0, 96 - width)), int(random.integers(0, 64 - height))
+        picture[top : top + height, left : left + width] = (0, 0, 255) if number % 2 else (255, 255, 255)
+        cv2.imwrite(str(tmp_path / "things" / "images" / f"{number:02d}.png"), picture)
+        row = ((left + width / 2) / 96, (top + height / 2) / 64, width / 96, height / 64)
+        label = tmp_path / "things" / "labels" / f"{number:02d}.txt"
+        label.write_text(f"{number % 2} {' '.join(f'{value:.6f}' for value in row)}\n")
+    (tmp_path / "things" / "classes.txt").write_text("white\nred\n")
+    (tmp_path / "trunk_net.py").write_text(TRUNK)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_a_detector_from_boxes_to_a_board_and_a_video(edgecnn: Run, things: Path) -> None:
+    (things / "things.yaml").write_text(DETECTOR.format(epochs=40))
+
+    done = edgecnn("train", things / "things.yaml", "--out", things / "out.pt", "--json")
+
+    assert done.code == 0, done.err
+    assert done.json["mAP50 on pictures kept back"] >= 0.8
+    page = (things / "out.html").read_text()
+    assert "Worst mistakes" in page
+    assert "AP50" in page
+    converted = edgecnn("convert", done.json["recipe"], "--out", things / "bundle", "--precision", "int8", "--json")
+    assert converted.code == 0, converted.err
+    figures = [stage["accuracy"]["map50"] for stage in converted.json["stages"] if stage.get("accuracy")]
+    # What convert finds in FP32 is what training said, of the same pictures.
+    assert figures[0] == pytest.approx(done.json["mAP50 on pictures kept back"], abs=0.01)
+    manifest = json.loads((things / "bundle" / "manifest.json").read_text())
+    assert (manifest["precision"], manifest["labels"]) == ("int8", ["white", "red"])
+    assert manifest["detector"]["stated_threshold"] == done.json["score_threshold"]
+
+    checked = edgecnn("check", things / "bundle", "--json")
+    assert checked.code in (0, 3), checked.err  # 3: the preflight is not installed
+    ran = edgecnn("run", things / "bundle", "--source", things / "things" / "images", "--events", things / "seen.jsonl")
+    assert ran.code == 0, ran.err
+    lines = [json.loads(line) for line in (things / "seen.jsonl").read_text().splitlines()]
+    named = {found["label"] for line in lines for found in line["objects"]}
+    assert named == {"white", "red"}
+    profiled = edgecnn(
+        *("profile", things / "bundle", "--out", things / "profile", "--seconds", 0.2, "--processes", 1, "--json")
+    )
+    assert profiled.code == 0, profiled.err
+
+
+@pytest.mark.slow
+def test_a_killed_training_of_a_detector_ends_with_the_same_weights(things: Path) -> None:
+    (things / "things.yaml").write_text(DETECTOR.format(epochs=25))
+    whole, killed = things / "whole.pt", things / "killed.pt"
+    subprocess.run(
+        command("train", things / "things.yaml", "--out", whole),
+        env=environment(things / "one"),
+        check=True,
+        timeout=280,
+    )
+    process = subprocess.Popen(
+        command("train", things / "things.yaml", "--out", killed), env=environment(things / "two")
+    )
+    try:
+        deadline = time.monotonic() + 200
+        while not list((things / "two").glob("training/*/state.pt")):
+            assert process.poll() is None and time.monotonic() < deadline  # noqa: PT018
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not killed.exists()
+
+    done = subprocess.run(
+        command("train", things / "things.yaml", "--out", killed),
+        env=environment(things / "two"),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert "going on at epoch" in done.stderr
+    expected, found = weights(whole), weights(killed)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        assert torch.equal(value, found[name]), name

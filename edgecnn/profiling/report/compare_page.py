@@ -36,9 +36,11 @@ _OTHERS = {
 # An interval is drawn on a scale that has all of them, and at least this much on either side of 1.
 _LEAST_REACH = 0.02
 _METHODS = {
-    "in pairs": "Both took turns of a twentieth of a second, and each turn is held against the one beside it.",
-    "run against run": "Each was measured on its own. What the machine did between the two is not known, so the "
-    "interval is that of one run against another, and small differences are not found. To find them: "
+    "in pairs": "Both took turns of a twentieth of a second, and each turn is held against the one beside it; the "
+    "interval is the sign test's over the processes, with 99% confidence.",
+    "run against run": "Each was measured on its own, and processes are held against processes (Mann and Whitney's "
+    "test, 95%). What the machine did between the two is not known: the interval is wider by what is usual, and by "
+    "what a fixed piece of work beside the frames differed by. For small differences: "
     "edgecnn profile BUNDLE --against OTHER.",
 }
 
@@ -81,7 +83,9 @@ def comparison_markdown(comparison: Comparison) -> str:
         "|" + "".join("---|" if column.endswith(" ") else "---:|" for column in columns),
         *("| " + " | ".join(_plain(cell) for cell in row) + " |" for row in rows),
         "",
-        "In brackets: 95% intervals.",
+        "In brackets: intervals, of 99% in pairs, of 95% and what machines do between runs for run against run.",
+        "",
+        *(f"- {_plain(row.name)}: {_plain(row.sentence())}" for row in comparison.profiles[1:]),
     ]
     for method in dict.fromkeys(row.method for row in comparison.profiles if row.method is not None):
         lines.append(_METHODS[method])
@@ -102,7 +106,7 @@ def render_comparison(comparison: Comparison) -> str:
     )
     parts = [header]
     for row in others:
-        parts.append(notice(_tone(row), f"{row.name}: {_sentence(row)}"))
+        parts.append(notice(_tone(row), f"{row.name}: {row.sentence()}"))
     unlike = [f"{row.name}: {each}" for row in others for each in row.unlike]
     if unlike:
         parts.append(notice("warning", "Measured under unlike conditions", unlike))
@@ -135,7 +139,7 @@ def _ratios(others: Sequence[Compared]) -> str:
         for name in _PERCENTILES:
             ratio = row.ratios[name]
             left, right = at(ratio.low), at(ratio.high if ratio.high is not None else high)
-            tone = {"slower": "worse", "faster": "better", "no difference": ""}[ratio.verdict]
+            tone = {"slower": "worse", "faster": "better"}.get(ratio.verdict, "")
             lines.append(
                 f'<li><span class="name">{name}</span><span class="interval {tone}">'
                 f'<span class="one" style="left:{at(1):.2f}%"></span>'
@@ -149,8 +153,9 @@ def _ratios(others: Sequence[Compared]) -> str:
             f'<p class="note">{text(method)}</p></figure>'
         )
     note = (
-        f"Latency in parts of the first one's, with 95% intervals, from {figure(low)} to {figure(high)}. "
-        "The line is 1: an interval across it shows no difference. p10 is of frames that nothing held up, and decides; "
+        f"Latency in parts of the first one's, with intervals, from {figure(low)} to {figure(high)}. "
+        "The line is 1: an interval across it shows no difference, and a wide one cannot tell. "
+        "p10 is of frames that nothing held up, and decides; "
         "where it shows nothing and both took turns, p50 does."
     )
     return section("Ratios", "\n".join(blocks), note)
@@ -187,20 +192,6 @@ def _conditions(rows: Sequence[Compared]) -> str:
 def _tone(row: Compared) -> Tone:
     tones: dict[str, Tone] = {"slower": "warning", "faster": "ok"}
     return tones.get(row.verdict or "", "plain")
-
-
-def _sentence(row: Compared) -> str:
-    assert row.decided_by is not None  # those after the first have it
-    ratio = row.ratios[row.decided_by]
-    change = f"{ratio.value - 1:+.1%} in {row.decided_by}, {_percent(ratio)}"
-    if row.verdict == "no difference":
-        return f"no difference that these measurements can show ({change})."
-    return f"{row.verdict} than the baseline: {change}."
-
-
-def _percent(ratio: Ratio) -> str:
-    high = "no upper bound" if ratio.high is None else f"{ratio.high - 1:+.1%}"
-    return f"95% interval {ratio.low - 1:+.1%} to {high}"
 
 
 def _interval(ratio: Ratio | None) -> str:

@@ -172,6 +172,8 @@ def test_nms_in_the_graph_keeps_what_nms_outside_does(pictures: Path, tmp_path: 
         control = FakeSession(np.copy, (1,), (1,))
         control.runs_control = True
         of_control = bundle.manifest.usage_of(control)
+        assert bundle.manifest.precision_of(control) == "fp16"
+        assert bundle.manifest.precision_of(FakeSession(np.copy, (1,), (1,))) == "int8"
         assert isinstance(of_control, Detector)
         network = ort_network(bundle.control)
         suppressed = [network(network_input(frame, usage.preprocess)) for frame in bundle.golden_frames()]

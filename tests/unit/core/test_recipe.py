@@ -137,6 +137,7 @@ def test_a_mistake_in_a_recipe(tmp_path: Path) -> None:
 
 
 DETECTOR = "model: {source: net.onnx}\ntask: detection\n"
+TRAINED = "model: {source: 'torchvision:mobilenet_v2', head: {}}\ntask: detection\n"
 
 
 def test_a_detector_has_its_own_section(tmp_path: Path) -> None:
@@ -153,7 +154,12 @@ def test_a_detector_has_its_own_section(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (DETECTOR + "train: {epochs: 1}\n", "no train goes with task: detection"),
+        (DETECTOR + "train: {epochs: 1}\n", "no train goes with task: detection that has objective: softmax"),
+        (DETECTOR + "train: {objective: detection}\n", "trained with model.head"),
+        (TRAINED.replace("task: detection", "task: classification"), "model.head goes with task: detection"),
+        (TRAINED + "train: {objective: detection, layers: head}\n", "layers: head is for classifiers"),
+        (TRAINED + "train: {objective: detection, mixup: 0.2}\n", "mixup .* for classifiers"),
+        (TRAINED + "train: {objective: detection, augment: {policy: trivial}}\n", "know no boxes"),
         ("model: {source: net.onnx}\ndetection: {score_threshold: 0.4}\n", "detection goes with task: detection"),
         (DETECTOR + "detection: {layout: {kind: yolo}}\n", "'detection.layout.kind'"),
         (DETECTOR + "detection: {layout: {activatoin: none}}\n", "did you mean 'activation'"),
@@ -184,3 +190,14 @@ def test_what_is_learnt_says_the_task(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=words):
             load_recipe(write(tmp_path, model + more))
+
+
+@pytest.mark.parametrize(
+    ("head", "size", "words"),
+    [("{bins: 4}", "[320, 320]", "no object can be larger than 192 pixels"), ("{}", "[320, 300]", "multiples of 32")],
+)
+def test_a_head_that_the_input_does_not_fit(tmp_path: Path, head: str, size: str, words: str) -> None:
+    text = f"name: own\npreprocess: {{size_hw: {size}}}\n{TRAINED.replace('{}', head)}"
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(InputError, match=words):
+        load_recipe(str(tmp_path / "own.yaml"))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgecnn.core.frame import Detections
-from edgecnn.evaluate.threshold import refit_threshold
+from edgecnn.evaluate.threshold import best_threshold, refit_threshold
 from edgecnn.vision.detection_set import Annotations, DetectionSet
 
 PLACES = 60
@@ -132,3 +132,17 @@ def test_where_nothing_is_shown_the_threshold_stays(objects: DetectionSet | None
     assert refit_threshold(nothing, objects, some, 0.4) == 0.4
     assert refit_threshold(some, objects, nothing, 0.4) == 0.4
     assert refit_threshold(some, objects, found((0, 0.3)), 0.4) == 0.4
+
+
+def test_the_best_threshold_balances_wrong_boxes_and_missed_objects() -> None:
+    candidate = found((0, 0.9), (1, 0.7), (5, 0.6), (2, 0.5), (6, 0.3), (7, 0.2))
+
+    # Of 4 objects: 2 of 2 right from 0.7 on (F1 0.67), 3 of 4 from 0.5 on (0.75), 3 of 6 of all (0.6).
+    assert best_threshold(candidate, truth(0, 1, 2, 3)) == pytest.approx(0.4)
+    # An object to ignore is none that is missed, and its box none that is wrong.
+    assert best_threshold(candidate, truth(0, 1, 5, crowds=(5,))) == pytest.approx(0.6)
+
+
+def test_where_nothing_is_right_the_best_threshold_is_in_the_middle() -> None:
+    assert best_threshold(found((5, 0.9)), truth(0)) == 0.5
+    assert best_threshold(found(), truth(0)) == 0.5

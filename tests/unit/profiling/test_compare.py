@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from edgecnn.errors import GateMissed, InputError
-from edgecnn.profiling.compare import Comparison, compare_profiles, require_conditions
+from edgecnn.profiling.compare import Comparison, compare_profiles, require_conditions, undecided
 from edgecnn.profiling.gate import Condition
-from edgecnn.profiling.records import Profile
+from edgecnn.profiling.records import Profile, round_of
 from edgecnn.profiling.report.compare_page import comparison_markdown, comparison_rows, render_comparison
 
 ProfileOf = Callable[..., Profile]
@@ -27,7 +27,7 @@ def slower(profile_of: ProfileOf) -> Comparison:
 
 def test_what_was_measured_alike_is_compared(slower: Comparison) -> None:
     first, second = slower.profiles
-    assert (first.verdict, first.ratios, first.method) == (None, {}, None)
+    assert (first.verdict, first.ratios, first.method, first.detectable_percent) == (None, {}, None, None)
     assert (second.verdict, second.method, second.unlike) == ("slower", "run against run", ())
     assert second.ratios["p50"].value == pytest.approx(1.2, rel=0.01)
     assert Comparison.model_validate_json(slower.model_dump_json()) == slower
@@ -103,10 +103,62 @@ def test_texts_of_a_comparison(slower: Comparison) -> None:
     assert [row[-1] for row in rows] == ["baseline", "slower"]
     text = comparison_markdown(slower)
     assert "| b | fp16 |" in text
+    assert "- b: slower by 20.0% (p10, 95% interval +16." in text
     page = render_comparison(slower)
     assert 'class="notice warning"' in page
-    assert "slower than the baseline: +20.0% in p10" in page
+    assert "b: slower by 20.0% (p10, 95% interval +16." in page
     assert "default-src 'none'" in page
+
+
+def in_processes(profile: Profile, middles: list[int], **changes: Any) -> Profile:
+    """Rounds of ten equal times, in a process for each."""
+    rounds = tuple(
+        round_of(process, process * 10**9, 20, range(10), {"infer": [middle] * 10}, **changes)
+        for process, middle in enumerate(middles)
+    )
+    return profile.model_copy(update={"rounds": rounds})
+
+
+def test_what_cannot_be_told_is_said_with_its_limit(profile_of: ProfileOf) -> None:
+    """Processes that lie between 5 and 8 ms, and a machine that was a tenth slower in the second run."""
+    spread = [5_000_000 + 250_000 * ((5 * index) % 12) for index in range(12)]
+    one = in_processes(profile_of([1]), spread, yardstick_ns=(100_000,))
+    two = in_processes(profile_of([1]), spread[::-1], yardstick_ns=(110_000,))
+    comparison = compare_profiles({"a": one, "b": two})
+    row = comparison.profiles[1]
+    assert (row.verdict, row.decided_by) == ("cannot tell", "p10")
+    assert row.drift_percent == pytest.approx(10)
+    assert row.detectable_percent == row.ratios["p10"].detectable_percent
+    assert row.detectable_percent is not None
+    assert row.detectable_percent > 20
+    limit = f"cannot tell: the least detectable difference is {row.detectable_percent:.1f}%"
+    assert row.sentence().startswith(
+        f"{limit}, and the machine itself took +10.0% between the runs; measure both in turn"
+    )
+    assert f"b: {limit}" in comparison_markdown(comparison)
+    assert f"b: {limit}" in render_comparison(comparison)
+
+    loose = Condition("p10_ratio_low > 1.03")
+    require_conditions(comparison, loose)
+    (told,) = undecided(comparison, loose)
+    assert limit in told
+    assert told.endswith("p10_ratio_low > 1.03 or p10_detectable_percent > 5")
+    assert undecided(comparison, Condition("p99_ms > 100")) == ()
+    with pytest.raises(GateMissed, match="p10_detectable_percent is"):
+        require_conditions(comparison, Condition("p10_ratio_low > 1.03 or p10_detectable_percent > 5"))
+
+
+def test_no_difference_says_what_would_have_been_found(profile_of: ProfileOf) -> None:
+    quiet = [5_000_000 + 1000 * ((5 * index) % 12) for index in range(12)]
+    one = in_processes(profile_of([1]), quiet, yardstick_ns=(100_000,))
+    comparison = compare_profiles({"a": one, "b": in_processes(one, quiet[::-1], yardstick_ns=(100_000,))})
+    row = comparison.profiles[1]
+    assert row.verdict == "no difference"
+    assert row.sentence().startswith(f"no difference; one of {row.detectable_percent:.1f}% would be found (p10, 95%")
+    assert undecided(comparison, Condition("p10_ratio_low > 1.03")) == ()
+    few = compare_profiles({"a": in_processes(one, quiet[:3]), "b": in_processes(one, quiet[:3])}).profiles[1]
+    assert few.sentence().startswith("cannot tell: so few processes show no difference, however large;")
+    assert few.named_figures()["p10_detectable_percent"] == float("inf")
 
 
 def test_names_stay_text(profile_of: ProfileOf) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,11 +17,15 @@ from edgecnn.core.classifier import Classifier
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Silent
 from edgecnn.errors import EnvironmentMissing, InputError
+from edgecnn.profiling import modes
 from edgecnn.profiling.bench import LEAST_SAMPLES, WAIT
 from edgecnn.profiling.figures import batch_throughputs, figures_of
 from edgecnn.profiling.measure import Identity, measure, measure_in_turn
-from edgecnn.profiling.modes import COLD_STAGES, Plan, take_rounds
+from edgecnn.profiling.modes import COLD_STAGES, Plan, take_rounds, take_rounds_in_turn
+from edgecnn.profiling.records import Round, round_of
 from edgecnn.profiling.subject import BATCHES, STAGES, Subject
+from edgecnn.profiling.worker import Request
+from edgecnn.profiling.yardstick import time_yardstick
 
 SHAPE = (1, 3, 8, 8)
 CLASSIFIER = Classifier(Preprocess(size_hw=(8, 8)), ("red", "green", "blue"), "logits")
@@ -128,8 +133,81 @@ def test_two_networks_take_turns() -> None:
     for process in (0, 1):
         turns = [pair for pair in zip(one.rounds, two.rounds, strict=True) if pair[0].process == process]
         assert all(other.process == process for _, other in turns)
-        assert [first.begin_ns < second.begin_ns for first, second in turns[:4]] == [True, False, True, False]
+        order = [True, False, True, False] if process == 0 else [False, True, False, True]
+        assert [first.begin_ns < second.begin_ns for first, second in turns[:4]] == order
     assert figures_of(two)["infer_min_ms"] >= 3 > figures_of(one)["infer_min_ms"] >= 1
+
+
+def test_in_turn_as_many_processes_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the 12th on the question is asked, until it is answered or there are 30."""
+    asked: list[int] = []
+
+    def answer_at(enough: int) -> None:
+        def answer(one: list[Round], _: list[Round]) -> bool:
+            asked.append(len({each.process for each in one}))
+            return asked[-1] >= enough
+
+        monkeypatch.setattr(modes, "tells_enough", answer)
+
+    opened: list[tuple[Subject, ...]] = []
+    monkeypatch.setattr(modes, "Worker", lambda subjects, number: _Instant(opened, subjects, number))
+    subjects = sleeping(0.0), sleeping(0.0)
+    for enough, started in ((12, 12), (15, 15), (99, 30)):
+        asked.clear()
+        answer_at(enough)
+        one, two = take_rounds_in_turn(*subjects, Plan("single-stream", 0.0), Silent())
+        assert asked == list(range(12, min(started, 29) + 1))
+        assert [each.batch for each in one.rounds] == [1] * len(one.rounds)
+        assert [each.batch for each in two.rounds] == [2] * len(two.rounds)
+        assert one.rounds[-1].process == started - 1
+    asked.clear()
+    opened.clear()
+    one, _ = take_rounds_in_turn(*subjects, Plan("single-stream", 0.0, 3), Silent())
+    assert (one.rounds[-1].process, asked) == (2, [])
+    assert opened == [subjects, subjects[::-1], subjects]
+
+
+def test_a_run_has_as_many_processes_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modes, "tells_enough_alone", lambda rounds: len(rounds) >= 14)
+    opened: list[tuple[Subject, ...]] = []
+    monkeypatch.setattr(modes, "Worker", lambda subjects, number: _Instant(opened, subjects, number))
+    for plan, started in (
+        (Plan("single-stream", 0.0), 14),
+        (Plan("single-stream", 0.0, 3), 3),
+        (Plan("fixed-rate", 0.0, fps=9.0), 5),
+        (Plan("sustained", 0.0), 1),
+    ):
+        assert len(take_rounds(sleeping(0.0), plan, Silent()).rounds) == started
+    long, short = Plan("single-stream", 600.0), Plan("single-stream", 12.0)
+    assert [long.seconds_in(number) for number in (0, 11, 12)] == [50, 50, 2]
+    assert [short.seconds_in(number) for number in (0, 11, 12)] == [1, 1, 1]
+
+
+class _Instant:
+    """In place of a process: a round tells by its batch which of the test's subjects was sampled."""
+
+    def __init__(self, opened: list[tuple[Subject, ...]], subjects: tuple[Subject, ...], number: int) -> None:
+        opened.append(subjects)
+        self._subjects, self._first, self._number = subjects, opened[0][0], number
+        self.ready = SimpleNamespace(descriptions=("fake", "fake"))
+
+    def sample(self, request: Request) -> Round:
+        batch = 1 if self._subjects[request.which] is self._first else 2
+        return round_of(self._number, 0, 0, [0], {"infer": [1000]}, batch=batch)
+
+    def __enter__(self) -> _Instant:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_a_run_times_the_same_work_beside_its_frames() -> None:
+    measured = take_rounds(sleeping(0.001), Plan("single-stream", 0.0, 2), Silent())
+    looks = [look for each in measured.rounds for look in each.yardstick_ns]
+    assert len(looks) == 4
+    assert all(10_000 < look < 50_000_000 for look in looks)
+    assert time_yardstick(iter(range(0, 10**6, 100)).__next__) == 100
 
 
 def test_what_goes_wrong_in_a_process_is_told_here(tmp_path: Path) -> None:

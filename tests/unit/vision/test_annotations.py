@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from edgecnn.errors import InputError
-from edgecnn.vision.annotations import open_detection_set
+from edgecnn.vision.annotations import open_detection_set, open_training_set
 from edgecnn.vision.detection_set import DetectionSet
 
 SIZES = {"a": (40, 60), "b": (50, 80)}
@@ -125,6 +126,27 @@ def test_yolo(tmp_path: Path) -> None:
     found = open_detection_set(str(tmp_path / "data.yaml"))
     check(found, crowds=False)
     np.testing.assert_allclose(found.objects[0].areas, [400, 2400], rtol=1e-4)
+
+
+def test_yolo_to_learn_from_is_train_with_val_kept_back(tmp_path: Path) -> None:
+    write_yolo(tmp_path)
+    for part in ("images", "labels"):
+        shutil.copytree(tmp_path / part / "val", tmp_path / part / "train")
+        next((tmp_path / part / "train").glob("b.*")).unlink()
+    (tmp_path / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [cat, dog]\n")
+
+    for source in (tmp_path, tmp_path / "data.yaml"):
+        learn, keep = open_training_set(str(source))
+        assert [path.parts[-2:] for path in learn.paths] == [("train", "a.png")]
+        assert keep is not None
+        check(keep, crowds=False)
+    for text in ("val: images/val", "train: images/val"):
+        (tmp_path / "data.yaml").write_text(f"{text}\nnames: [cat, dog]\n")
+        learn, keep = open_training_set(str(tmp_path))
+        check(learn, crowds=False)
+        assert keep is None
+    learn, keep = open_training_set(str(write_voc(tmp_path / "voc")))
+    assert (len(learn), keep) == (2, None)
 
 
 def test_yolo_with_a_list_of_pictures(tmp_path: Path) -> None:
