@@ -43,6 +43,7 @@ class Compared(_Part):
     backend: str
     machine: str
     power_mode: str | None
+    versions: dict[str, str] = Field(description="of what takes part, such as tensorrt; L4T on a Jetson")
     model_sha256: str
     figures: dict[str, float]
     method: Method | None = Field(description="null for the first")
@@ -196,6 +197,7 @@ def _row(name: str, profile: Profile, baseline: Profile | None) -> Compared:
         backend=profile.backend,
         machine=profile.environment.machine,
         power_mode=profile.environment.power_mode,
+        versions=_versions(profile),
         model_sha256=profile.model_sha256,
         figures=figures_of(profile),
         method=method,
@@ -207,6 +209,12 @@ def _row(name: str, profile: Profile, baseline: Profile | None) -> Compared:
         unlike=() if baseline is None else unlike_of(baseline, profile),
         warnings=profile.warnings,
     )
+
+
+def _versions(profile: Profile) -> dict[str, str]:
+    installed = profile.environment.packages
+    found = {name: installed[name] for name in _PACKAGES if name in installed}
+    return found if profile.environment.l4t is None else {**found, "L4T": profile.environment.l4t}
 
 
 def _on(flag: bool) -> str:

@@ -13,7 +13,7 @@ is one value at an end. How sure a difference is depends on how both were measur
   like the next, as the machine wandered, so that there are fewer that count (Bence 1995, Analysis of Short Time Series:
   Correcting for Autocorrelation). What a machine does between two runs no process shows, so the interval is widened
   further: by what is usual; by as much as a fixed piece of work, which was timed beside the frames of both, was slower
-  or faster; and where frames were held up more in one run, which their median shows against their fastest, by a tenth
+  or faster; and where frames were held up more in one run, which their median shows against their fastest, by a quarter
   of that, as not even the fastest frames are then quite free of it.
 
 What is looked at first is the 10th percentile: frames that nothing else on the machine held up, as noise only ever adds
@@ -44,8 +44,8 @@ _POWER = 0.95
 _BETWEEN_RUNS, _BETWEEN_RUNS_UNKNOWN = 0.015, 0.03
 # The fixed work's own scatter between two runs of a machine that did the same in both.
 _DRIFT_NOISE = 0.005
-# When other programs doubled the median of one network, its 10th percentile rose by 4%: a twentieth. Twice that.
-_HELD_UP = 0.1
+# With other programs beside one run of two alike, its median was 17% or 110% higher, and its 10th percentile 4%.
+_HELD_UP = 0.25
 # Of short series the correlation of neighbours is not known well enough to say more.
 _MOST_PERSISTENT = 0.8
 # Stretches that stand for processes where there was one process alone.

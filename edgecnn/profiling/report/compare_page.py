@@ -182,6 +182,7 @@ def _conditions(rows: Sequence[Compared]) -> str:
         "Backend": [row.backend for row in rows],
         "Machine": [row.machine for row in rows],
         "Power mode": [row.power_mode or NO_VALUE for row in rows],
+        "Versions": [", ".join(f"{name} {version}" for name, version in row.versions.items()) for row in rows],
         "Made for": [row.target for row in rows],
         "Model SHA-256": [f"{row.model_sha256[:12]}…" for row in rows],
     }

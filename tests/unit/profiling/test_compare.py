@@ -107,6 +107,7 @@ def test_texts_of_a_comparison(slower: Comparison) -> None:
     page = render_comparison(slower)
     assert 'class="notice warning"' in page
     assert "b: slower by 20.0% (p10, 95% interval +16." in page
+    assert "tensorrt 10.3.0, L4T 36.4.3" in page
     assert "default-src 'none'" in page
 
 
