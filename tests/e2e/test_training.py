@@ -18,6 +18,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'edgecnn[train]'")
 
+from edgecnn.vision.boxes import iou_matrix, xyxy_from_cxcywh  # noqa: E402 - after the skip
+
 Run = Any  # the fixture edgecnn of conftest.py
 RECIPE = """
 name: small
@@ -206,6 +208,13 @@ def things(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def is_on(found: dict[str, Any], things: Path, number: int) -> bool:
+    """Whether a box overlaps the object of a picture by half."""
+    _, *row = map(float, (things / "things" / "labels" / f"{number:02d}.txt").read_text().split())
+    truth = xyxy_from_cxcywh(np.asarray([row]) * [96, 64, 96, 64])
+    return bool(iou_matrix(np.asarray([found["box_xyxy"]]), truth)[0, 0] >= 0.5)
+
+
 @pytest.mark.slow
 def test_a_detector_from_boxes_to_a_board_and_a_video(edgecnn: Run, things: Path) -> None:
     (things / "things.yaml").write_text(DETECTOR.format(epochs=40))
@@ -231,8 +240,11 @@ def test_a_detector_from_boxes_to_a_board_and_a_video(edgecnn: Run, things: Path
     ran = edgecnn("run", things / "bundle", "--source", things / "things" / "images", "--events", things / "seen.jsonl")
     assert ran.code == 0, ran.err
     lines = [json.loads(line) for line in (things / "seen.jsonl").read_text().splitlines()]
-    named = {found["label"] for line in lines for found in line["objects"]}
-    assert named == {"white", "red"}
+    shown = [(line["frame"], found) for line in lines for found in line["objects"]]
+    right = [found["label"] == ("white", "red")[frame % 2] and is_on(found, things, frame) for frame, found in shown]
+    assert len(lines) == 24
+    assert len(shown) >= 4
+    assert sum(right) >= 0.8 * len(right)
     profiled = edgecnn(
         *("profile", things / "bundle", "--out", things / "profile", "--seconds", 0.2, "--processes", 1, "--json")
     )
