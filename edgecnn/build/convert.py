@@ -95,7 +95,7 @@ def convert(
     if final is not None:
         results.append(final)
     verdict = check_result(work, results[-1].artifact)
-    shift = learn_shift(work, results[-1])
+    shift = learn_shift(work, parent)
     if (nms := recipe.detection.nms) != "none":
         results.append(with_nms(work, results[-1], nms))
         control = suppress(work, control, nms) if control is not None else None

@@ -30,19 +30,20 @@ _FEWEST_LEARNED, _FEWEST_HELD_OUT = 30, 20
 _MOST_CLASSES, _PICTURES_OF_A_CLASS = 50, 3
 
 
-def learn_shift(work: Work, last: StageResult) -> ShiftPart | None:
-    """Statistics of the calibration pictures, and a threshold from those kept back, by the network as it is deployed.
+def learn_shift(work: Work, fp32: StageResult) -> ShiftPart | None:
+    """Statistics of the calibration pictures, and a threshold from those kept back.
 
     ``train`` calibrates on what was learnt from and evaluates on what was kept back.
 
     Args:
         work: The conversion.
-        last: The network, before NMS is put into it.
+        fp32: The network before it changes its precision: its results are the deployed one's to within the gates, and
+            a CPU computes INT8 in TensorRT's form many times slower.
 
     Returns:
         None where there are too few pictures, or none that were kept back.
     """
-    usage = last.usage
+    usage = fp32.usage
     assert usage is not None
     if work.calibration is None:
         return None
@@ -57,7 +58,7 @@ def learn_shift(work: Work, last: StageResult) -> ShiftPart | None:
         return None
 
     def make(payload: Path) -> StageOutput:
-        (ours, our_scores), (others, other_scores) = (_found(last, usage, paths, work) for paths in (learned, held_out))
+        (ours, our_scores), (others, other_scores) = (_found(fp32, usage, paths, work) for paths in (learned, held_out))
         few = len(usage.labels) <= min(_MOST_CLASSES, len(learned) // _PICTURES_OF_A_CLASS)
         scores = (our_scores, other_scores) if few and our_scores.size else None
         write_text(payload, fit_shift(statistic_names(usage), ours, others, scores).model_dump_json(indent=1))
@@ -69,14 +70,14 @@ def learn_shift(work: Work, last: StageResult) -> ShiftPart | None:
         "part": usage.part.model_dump() if isinstance(usage, Tagger | Regressor) else None,
     }
     pictures = (ImageSet("", paths, None, ()).sha256() for paths in (learned, held_out))
-    model = last.artifact.sha256 if looks_at_results(usage) else ""
+    model = fp32.artifact.sha256 if looks_at_results(usage) else ""
     stage = Stage("shift", 2, "record", "shift.json", settings, (model, *pictures), GRAPH_PACKAGES)
     return ShiftPart.model_validate_json(work.store.run(stage, make).path.read_text(encoding="utf-8"))
 
 
-def _found(last: StageResult, usage: Usage, paths: Sequence[Path], work: Work) -> tuple[Array, Array]:
+def _found(fp32: StageResult, usage: Usage, paths: Sequence[Path], work: Work) -> tuple[Array, Array]:
     """Statistics (N, D) of pictures, and a classifier's scores (N, C); of others they are empty."""
-    network = ort_network(last.artifact.path) if looks_at_results(usage) else None
+    network = ort_network(fp32.artifact.path) if looks_at_results(usage) else None
     rows: list[Array] = []
     scores: list[Array] = []
     with work.progress.task("compare pictures", len(paths)) as task:

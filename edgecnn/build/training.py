@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PACKAGES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "opencv-python")
 REPORT = "report.html"
+# What of a detector's use its figures depend on; a score threshold, lines and zones can change without training anew.
+_JUDGED_BY = {"iou_threshold", "max_detections", "class_agnostic"}
 
 
 def train(plan: Plan, store: Store, progress: Progress) -> Artifact:
@@ -48,7 +50,7 @@ def train(plan: Plan, store: Store, progress: Progress) -> Artifact:
         "train": config.model_dump(exclude={"pretrained", "workers"}),
         "preprocess": recipe.preprocess.model_dump(),
         "labels": recipe.labels,
-        "detection": recipe.detection.model_dump() if recipe.task == "detection" else None,
+        "detection": recipe.detection.model_dump(include=_JUDGED_BY) if recipe.task == "detection" else None,
     }
     parents = (plan.train.sha256(), plan.validation.sha256() if plan.validation else "", weights)
     stage = Stage("train", 3, "checkpoint", "checkpoint.pt", settings, parents, PACKAGES)
@@ -99,19 +101,17 @@ def _detail(plan: Plan, trained: Trained) -> dict[str, Any]:
         "epochs": len(history),
         "last_loss": round(history[-1].train_loss, 4),
         **figures,
-        **_of_boxes(plan, trained),
+        **_of_boxes(trained),
         "said": gap_sentence(trained),
     }
 
 
-def _of_boxes(plan: Plan, trained: Trained) -> dict[str, Any]:
+def _of_boxes(trained: Trained) -> dict[str, Any]:
     """What is found out about a detector: COCO's mAP, and the score threshold with the best balance of mistakes."""
     from edgecnn.train.detection_goal import Detected
 
     judged = trained.validation
     if not isinstance(judged, Detected):
         return {}
-    found = best_threshold(judged.detections, judged.truth)
-    stated = plan.recipe.detection
-    threshold = stated.score_threshold if "score_threshold" in stated.model_fields_set else found
+    threshold = best_threshold(judged.detections, judged.truth)
     return {"mAP on pictures kept back": round(judged.mean_precision, 4), "score_threshold": round(threshold, 3)}

@@ -40,7 +40,8 @@ def write_training(recipe: Recipe, checkpoint: Artifact, out: Path) -> dict[str,
                 target = out.with_suffix(f".{name}{suffix}")
                 _copy(source, target)
                 lists[key] = target.name
-    if (threshold := checkpoint.manifest.detail.get("score_threshold")) is not None:
+    threshold = checkpoint.manifest.detail.get("score_threshold")
+    if threshold is not None and "score_threshold" not in recipe.detection.model_fields_set:
         part = recipe.detection.model_copy(update={"score_threshold": threshold})
         recipe = recipe.model_copy(update={"detection": part})
     made["recipe"] = out.with_suffix(".yaml")

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from edgecnn.runtime.sources.base import FrameSource
 
 _READINGS_S = 2.0
-# A camera does not change faster, and looking costs a millisecond or two on a small board.
+# A camera's light does not change faster; what looking costs on a board was not measured.
 _SHIFT_NS = 200_000_000
 
 

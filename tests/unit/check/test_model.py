@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,6 +13,7 @@ import pytest
 from edgecnn.backends.preflight import Preflight
 from edgecnn.check import model as check
 from edgecnn.core.device import load_device
+from edgecnn.graph.model import save_model
 
 
 @pytest.fixture
@@ -107,3 +110,29 @@ def test_rules_of_int8_come_with_their_remedies(tmp_path: Path, monkeypatch: pyt
     ]
     without = verdict_for(tmp_path / "int8.onnx", Preflight("rtx", 1000, (), ""), monkeypatch, "nano-4gb")
     assert [found.rule for found in without.findings] == ["board/int8"]
+
+
+def test_the_estimate_knows_what_is_behind_padding_that_the_graph_computes(
+    graph_of: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From 8 x 8 to 11 x 11, by the size of the input; ONNX itself infers no shape behind it."""
+    numbers = {"rows": [2], "eleven": [11], "none": [0]}
+    graph = graph_of(
+        """net (float[1, 3, 8, 8] x) => (float[n, c, h, w] y) {
+        shape = Shape (x)
+        height = Gather (shape, rows)
+        missing = Sub (eleven, height)
+        more = Max (missing, none)
+        pads = Concat <axis = 0> (none, none, none, none, none, none, more, more)
+        padded = Pad (x, pads)
+        y = Conv (padded, weight)
+        }""",
+        weight=np.ones((4, 3, 1, 1), np.float32),
+        **{name: np.array(value, np.int64) for name, value in numbers.items()},
+    )
+    save_model(graph, tmp_path / "same.onnx")
+    verdict = verdict_for(tmp_path / "same.onnx", Preflight("rtx", 1000, (), ""), monkeypatch)
+    assert verdict.estimate is not None
+    assert verdict.estimate.macs == 11 * 11 * 4 * 3
+    assert "estimate" in verdict.estimate.line()
+    assert verdict.least_memory_bytes is not None
