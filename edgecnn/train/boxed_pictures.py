@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torchvision.tv_tensors import BoundingBoxes
 from torchvision.tv_tensors import Image as Planes
 
@@ -18,10 +18,12 @@ from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.training_part import TrainPart
 from edgecnn.train.augment import drawn_affine, transform_of
 from edgecnn.train.box_loss import FILLING, IGNORED
-from edgecnn.train.loader import KEPT_BYTES, Batch, Order, drawing_from, in_order
+from edgecnn.train.loader import KEPT_BYTES, Batch, loaded
+from edgecnn.train.order import Key, Order, drawing_from, in_order
 from edgecnn.vision.boxes import box_areas, clip_boxes
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.preprocess import preprocess, resize_and_crop
+from edgecnn.vision.target_set import tags_of_boxes
 
 # Of an object that is cut by the picture's edge this much must be left, or it is neither object nor background.
 _LEAST_VISIBLE = 0.25
@@ -43,10 +45,7 @@ class BoxedBatches:
 
     def __init__(self, boxes: DetectionSet, spec: Preprocess, config: TrainPart) -> None:
         self.boxes, self._config = boxes, config
-        there = np.zeros((len(boxes), max(len(boxes.classes), 1)), dtype=np.float32)
-        for row, objects in zip(there, boxes.objects, strict=True):
-            row[objects.classes] = 1
-        self._order = Order(there, config)
+        self._order = Order(tags_of_boxes(boxes).targets, config)
         self._pictures = _BoxedPictures(boxes, spec, config)
 
     def steps(self) -> int:
@@ -55,23 +54,12 @@ class BoxedBatches:
 
     def epoch(self, number: int, begin: int, rank: int, ranks: int) -> Iterator[Batch]:
         """See ``Batches.epoch``."""
-        return self._loaded(
-            [[(number, index) for index in batch[rank::ranks]] for batch in self._order.of(number)[begin:]]
-        )
+        return loaded(self._pictures, self._order.keys(number, begin, rank, ranks), _stacked, self._config)
 
     def plain(self, count: int | None = None) -> Iterator[Batch]:
         """See ``Batches.plain``."""
-        return self._loaded(in_order(len(self.boxes), count, self._config.batch_size))
-
-    def _loaded(self, keys: Sequence[Sequence[tuple[int | None, int]]]) -> Iterator[Batch]:
-        loader: Any = DataLoader(
-            self._pictures,
-            batch_sampler=keys,  # pyright: ignore[reportArgumentType]
-            num_workers=self._config.workers,
-            collate_fn=_stacked,
-            generator=torch.Generator(),  # see PictureBatches
-        )
-        return iter(loader)
+        keys = in_order(len(self.boxes), count, self._config.batch_size)
+        return loaded(self._pictures, keys, _stacked, self._config)
 
 
 class _BoxedPictures(Dataset[Any]):
@@ -86,7 +74,7 @@ class _BoxedPictures(Dataset[Any]):
         self._kept: dict[int, Image] = {}
         self._room = KEPT_BYTES // max(config.workers, 1)
 
-    def __getitem__(self, key: tuple[int | None, int]) -> tuple[torch.Tensor, Rows]:
+    def __getitem__(self, key: Key) -> tuple[torch.Tensor, Rows]:
         epoch, index = key
         objects = self._boxes.objects[index]
         classes = np.where(objects.ignored, IGNORED, objects.classes).astype(np.float32)

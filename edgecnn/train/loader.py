@@ -6,9 +6,7 @@ random numbers of its own. So training can go on at any batch, and nothing of th
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +18,7 @@ from edgecnn.core.frame import Image
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.training_part import TrainPart
 from edgecnn.train.augment import crop_of, transform_of
+from edgecnn.train.order import Key, Order, drawing_from, in_order, seed_of
 from edgecnn.train.samples import Samples
 from edgecnn.vision.preprocess import preprocess, resize_and_crop
 
@@ -45,57 +44,26 @@ class Batches(Protocol):
         ...
 
 
-def seed_of(*numbers: int) -> int:
-    """A seed that differs for every sequence of numbers."""
-    return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=7).digest(), "big")
+def loaded(
+    pictures: Dataset[Any], keys: Sequence[Sequence[Key]], collate: Callable[[Any], Any], config: TrainPart
+) -> Iterator[Any]:
+    """Batches of pictures by their keys, made by ``config.workers`` processes beside this one, or in it.
 
-
-@contextmanager
-def drawing_from(*numbers: int) -> Generator[None]:
-    """Let Torch draw what these numbers alone decide, and leave its generator as it was."""
-    before = torch.get_rng_state()
-    # The CPU's generator alone: torch.manual_seed asks every kind of device, which takes as long as a picture's change.
-    torch.default_generator.manual_seed(seed_of(*numbers))
-    try:
-        yield
-    finally:
-        torch.set_rng_state(before)
-
-
-def class_weights(targets: npt.NDArray[Any], classes: int) -> npt.NDArray[np.float64]:
-    """For each class, what makes all of them weigh alike, 1 in the mean over samples; targets are class numbers."""
-    counts = np.bincount(targets, minlength=classes)
-    return len(targets) / (max(int((counts > 0).sum()), 1) * np.maximum(counts, 1))
-
-
-class Order:
-    """Which samples make which batch.
-
-    The last batch of an epoch is dropped where it is not full: it may be too small for BatchNorm's statistics.
+    Args:
+        pictures: By key.
+        keys: Of each batch.
+        collate: Makes a batch of a list of pictures.
+        config: Says how many workers.
     """
-
-    def __init__(self, targets: npt.NDArray[Any], config: TrainPart) -> None:
-        self._targets, self._config = targets, config
-        self.steps = max(len(targets) // config.batch_size, 1)
-
-    def of(self, epoch: int) -> list[list[int]]:
-        """The samples' indices of each batch of an epoch."""
-        random = np.random.default_rng(seed_of(self._config.seed, epoch))
-        count = len(self._targets)
-        if self._config.balance == "sampling":
-            chances = _rarity(self._targets)
-            order = random.choice(count, size=count, p=chances / chances.sum())
-        else:
-            order = random.permutation(count)
-        size = self._config.batch_size
-        return [order[step * size : (step + 1) * size].tolist() for step in range(self.steps)]
-
-
-def _rarity(targets: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    if targets.ndim == 1:
-        return class_weights(targets, int(targets.max()) + 1)[targets]
-    # Several classes in a picture: the rarest of them says how often it is drawn.
-    return (targets / np.maximum(targets.sum(axis=0), 1)).max(axis=1) + 1 / len(targets)
+    loader: Any = DataLoader(
+        pictures,
+        batch_sampler=keys,  # pyright: ignore[reportArgumentType]
+        num_workers=config.workers,
+        collate_fn=collate,
+        # Drawing from the global generator for workers' seeds would disturb the network's dropout.
+        generator=torch.Generator(),
+    )
+    return iter(loader)
 
 
 class PictureBatches:
@@ -119,8 +87,7 @@ class PictureBatches:
 
     def epoch(self, number: int, begin: int, rank: int, ranks: int) -> Iterator[Batch]:
         """See ``Batches.epoch``."""
-        keys = [[(number, index) for index in batch[rank::ranks]] for batch in self._order.of(number)[begin:]]
-        return self._loaded(keys)
+        return self._loaded(self._order.keys(number, begin, rank, ranks))
 
     def plain(self, count: int | None = None) -> Iterator[Batch]:
         """See ``Batches.plain``."""
@@ -129,19 +96,11 @@ class PictureBatches:
     def views(self, number: int) -> Iterator[Batch]:
         """All samples in order, as they are for number 0, else augmented as in an epoch of that number."""
         size = self._config.batch_size
-        keys = [(number or None, index) for index in range(len(self._samples))]
+        keys: list[Key] = [(number or None, index) for index in range(len(self._samples))]
         return self._loaded([keys[start : start + size] for start in range(0, len(keys), size)])
 
-    def _loaded(self, keys: Sequence[Sequence[tuple[int | None, int]]]) -> Iterator[Batch]:
-        loader: Any = DataLoader(
-            self._pictures,
-            batch_sampler=keys,  # pyright: ignore[reportArgumentType]
-            num_workers=self._config.workers,
-            collate_fn=_stacked,
-            # Drawing from the global generator for workers' seeds would disturb the network's dropout.
-            generator=torch.Generator(),
-        )
-        for inputs, indices in loader:
+    def _loaded(self, keys: Sequence[Sequence[Key]]) -> Iterator[Batch]:
+        for inputs, indices in loaded(self._pictures, keys, _stacked, self._config):
             yield inputs, self._targets[indices]
 
 
@@ -189,7 +148,7 @@ class _Pictures(Dataset[Any]):
         self._kept: dict[int, Image] = {}
         self._room = KEPT_BYTES // max(config.workers, 1)
 
-    def __getitem__(self, key: tuple[int | None, int]) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, key: Key) -> tuple[torch.Tensor, int]:
         epoch, index = key
         if epoch is None:
             return self._tensor(self._small(index)), index
@@ -228,10 +187,3 @@ class _Pictures(Dataset[Any]):
 
 def _stacked(items: Sequence[tuple[torch.Tensor, int]]) -> tuple[torch.Tensor, list[int]]:
     return torch.stack([picture for picture, _ in items]), [index for _, index in items]
-
-
-def in_order(total: int, count: int | None, size: int) -> list[list[tuple[None, int]]]:
-    """Keys of all of ``total`` samples as they are, or of ``count`` evenly spread ones, in batches of a size."""
-    count = total if count is None else min(count, total)
-    keys = [(None, index * total // count) for index in range(count)]
-    return [keys[start : start + size] for start in range(0, count, size)]

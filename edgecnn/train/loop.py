@@ -19,9 +19,10 @@ from edgecnn.core.training_part import TrainPart
 from edgecnn.errors import GateMissed
 from edgecnn.train.fabric import fabric_of
 from edgecnn.train.layers import freeze
-from edgecnn.train.loader import Batches, seed_of
+from edgecnn.train.loader import Batches
 from edgecnn.train.objectives import Goal, mixed, total_loss
 from edgecnn.train.optimizer import average_with, optimizer_of, rate_factor
+from edgecnn.train.order import seed_of
 
 # A state beside those at the ends of epochs, so that a kill costs no more than this.
 _SAVE_EVERY_S = 300.0

@@ -14,7 +14,8 @@ from torch import nn
 from torch.nn import functional
 
 from edgecnn.core.training_part import TrainPart
-from edgecnn.train.loader import Batches, class_weights
+from edgecnn.train.loader import Batches
+from edgecnn.train.order import class_weights
 from edgecnn.train.outputs import Array, outputs_of
 
 # What GoogLeNet's paper (Szegedy et al., 2014) weighs auxiliary classifiers by.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,8 @@ from edgecnn.vision.annotations import open_detection_set  # noqa: E402
 from edgecnn.vision.detection_set import DetectionSet  # noqa: E402
 from edgecnn.vision.preprocess import preprocess  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("torch_as_before")
+
 SPEC = Preprocess(size_hw=(64, 64), resize="letterbox", mean=(0.5,) * 3, std=(0.25,) * 3)
 STILL = AugmentPart(degrees=0, translate=0, scale=(1, 1))
 CONFIG = TrainPart(objective="detection", epochs=2, batch_size=4, learning_rate=0.02, augment=STILL)
@@ -45,16 +46,6 @@ def net():
 """
 # Half a pixel of the picture: what is warped is blurred at its edges.
 EDGE = 0.5
-
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    """Training asks torch for deterministic algorithms, for good; and networks this small want no second thread."""
-    deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.use_deterministic_algorithms(deterministic)
-    torch.set_num_threads(threads)
 
 
 def write_pictures(folder: Path, count: int) -> Path:

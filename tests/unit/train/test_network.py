@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ from edgecnn.train.network import Trained, train_network  # noqa: E402
 from edgecnn.train.samples import Samples, open_samples  # noqa: E402
 from edgecnn.vision.preprocess import preprocess  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("torch_as_before")
+
 SPEC = Preprocess(size_hw=(8, 8), color="gray", mean=(0.5,), std=(0.5,))
 CONFIG = TrainPart(epochs=3, batch_size=8, learning_rate=0.02)
 STILL = AugmentPart(degrees=0, translate=0, scale=(1, 1))
@@ -35,16 +36,6 @@ def net(outputs=2, dropout=0.2):
         torch.nn.Flatten(), torch.nn.Linear(4 * 64, outputs),
     )
 """
-
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    """Training asks torch for deterministic algorithms, for good; and networks this small want no second thread."""
-    deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.use_deterministic_algorithms(deterministic)
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +196,7 @@ def test_early_stopping_keeps_the_best_epoch(train: Any, samples: Samples) -> No
 
 
 def test_one_class_is_drawn_as_often_as_another_by_balanced_sampling(samples: Samples) -> None:
-    from edgecnn.train.loader import Order
+    from edgecnn.train.order import Order
 
     targets = np.asarray([0] * 4 + [1] * 36)
     drawn = [
