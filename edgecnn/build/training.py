@@ -13,6 +13,7 @@ from edgecnn.build.training_sets import write_sets
 from edgecnn.core.artifact import Artifact
 from edgecnn.core.files import hash_file, write_text
 from edgecnn.core.progress import Progress
+from edgecnn.core.recipe import ModelPart
 from edgecnn.evaluate.threshold import best_threshold
 from edgecnn.vision.detection_set import DetectionSet
 
@@ -42,22 +43,28 @@ def train(plan: Plan, store: Store, progress: Progress) -> Artifact:
         write_sets(plan, payload.parent)
         return StageOutput(detail=_detail(plan, trained))
 
-    pretrained = config.pretrained
-    weights = hash_file(Path(pretrained)) if pretrained and Path(pretrained).is_file() else str(pretrained)
     settings = {
         "model": recipe.model.model_dump(),
         "code": code_of(recipe.model),
-        "train": config.model_dump(exclude={"pretrained", "workers"}),
+        "train": config.model_dump(exclude={"pretrained": True, "workers": True, "teacher": {"weights"}}),
         "preprocess": recipe.preprocess.model_dump(),
         "labels": recipe.labels,
         "detection": recipe.detection.model_dump(include=_JUDGED_BY) if recipe.task == "detection" else None,
     }
-    parents = (plan.train.sha256(), plan.validation.sha256() if plan.validation else "", weights)
+    parents = (plan.train.sha256(), plan.validation.sha256() if plan.validation else "", _identity(config.pretrained))
+    if config.teacher is not None:
+        model = ModelPart(source=config.teacher.source, arguments=config.teacher.arguments)
+        parents += (_identity(config.teacher.weights), code_of(model))
     stage = Stage("train", 3, "checkpoint", "checkpoint.pt", settings, parents, PACKAGES)
     working = store.root / "training" / stage.key()
     made = store.run(stage, work)
     shutil.rmtree(working, ignore_errors=True)
     return made
+
+
+def _identity(weights: str | None) -> str:
+    """What a file of weights holds, or the name of those that are no file."""
+    return hash_file(Path(weights)) if weights and Path(weights).is_file() else str(weights)
 
 
 def _trained(plan: Plan, state: Path, features: Path, progress: Progress) -> Trained:
@@ -94,6 +101,8 @@ def _detail(plan: Plan, trained: Trained) -> dict[str, Any]:
     figures: dict[str, Any] = {f"{trained.figure_name} on training pictures": round(trained.train.figure, 4)}
     if trained.validation is not None:
         figures[f"{trained.figure_name} on pictures kept back"] = round(trained.validation.figure, 4)
+    if trained.teacher is not None:
+        figures[f"{trained.figure_name} of the teacher on these"] = round(trained.teacher.figure, 4)
     return {
         "pictures": len(plan.train),
         "kept back": len(plan.validation) if plan.validation is not None else 0,

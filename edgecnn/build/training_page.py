@@ -57,6 +57,11 @@ def render_training(plan: Plan, trained: Trained) -> str:
         ("Epochs", f"{len(history)}; the weights kept are those after epoch {trained.learned.kept_epoch}"),
         ("Parameters", f"{sum(parameter.numel() for parameter in trained.module.parameters()):,}"),
     ]
+    if trained.teacher is not None and trained.validation is not None and recipe.train and recipe.train.teacher:
+        figures = f"{trained.teacher.figure:.1%}; of this network {trained.validation.figure:.1%}"
+        facts.append(
+            ("Teacher", f"{recipe.train.teacher.source}, {trained.figure_name} on pictures kept back {figures}")
+        )
     if plan.near_duplicates is not None:
         facts.insert(3, ("Near-duplicates", f"{plan.near_duplicates}, kept on one side of the split"))
     parts = [f"<h1>{text(recipe.name)}: training</h1>", notice(tone, said), pairs(facts)]

@@ -40,16 +40,24 @@ def _with_paths_from(recipe: Recipe, folder: Path) -> Recipe:
             return value
         return str(folder / value)
 
-    source = recipe.model.source
-    module = folder / source.rpartition(":")[0]
-    top = module.parent / module.name.partition(".")[0]
-    if is_callable(source) and (top.with_suffix(".py").is_file() or top.is_dir()):
-        source = str(folder / source)
-    model = recipe.model.model_copy(update={"source": anchored(source), "weights": anchored(recipe.model.weights)})
+    def network(source: str) -> str | None:
+        module = folder / source.rpartition(":")[0]
+        top = module.parent / module.name.partition(".")[0]
+        beside = is_callable(source) and (top.with_suffix(".py").is_file() or top.is_dir())
+        return str(folder / source) if beside else anchored(source)
+
+    model = recipe.model.model_copy(
+        update={"source": network(recipe.model.source), "weights": anchored(recipe.model.weights)}
+    )
     data = recipe.data.model_copy(
         update={name: anchored(value) for name, value in recipe.data if isinstance(value, str)}
     )
-    train = recipe.train and recipe.train.model_copy(update={"pretrained": anchored(recipe.train.pretrained)})
+    train = recipe.train
+    if train is not None:
+        teacher = train.teacher and train.teacher.model_copy(
+            update={"source": network(train.teacher.source), "weights": anchored(train.teacher.weights)}
+        )
+        train = train.model_copy(update={"pretrained": anchored(train.pretrained), "teacher": teacher})
     labels = recipe.labels
     if isinstance(labels, str) and labels not in _NAMED_LABELS:
         labels = anchored(labels)

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from edgecnn.core.part import Part
+from edgecnn.core.slim_part import TeacherPart
 
 Objective = Literal["softmax", "multilabel", "regression", "detection"]
 
@@ -136,6 +137,7 @@ class TrainPart(Part):
         description="epochs without a better validation figure after which training ends; the best epoch's are kept",
     )
     workers: int = Field(default=0, ge=0, description="processes that read pictures; the result is the same")
+    teacher: TeacherPart | None = Field(default=None, description="a network that has learnt the same before")
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainPart:
@@ -147,6 +149,10 @@ class TrainPart(Part):
             raise ValueError("layer_decay and unfreeze_epochs are about layers that do not learn with layers: head")
         if self.views > 1 and self.layers != "head":
             raise ValueError("views goes with layers: head; with all layers every epoch sees other views")
+        if self.teacher is not None and self.objective not in ("softmax", "multilabel", "regression"):
+            raise ValueError(f"teacher is for classes, labels and values, not for objective: {self.objective}")
+        if self.teacher is not None and self.layers == "head":
+            raise ValueError("teacher goes with layers: all; of what a frozen network makes it has seen nothing")
         return self
 
     def _require_for_boxes(self) -> None:

@@ -23,6 +23,7 @@ from edgecnn.train.loader import Batches
 from edgecnn.train.objectives import Goal, mixed, total_loss
 from edgecnn.train.optimizer import average_with, optimizer_of, rate_factor
 from edgecnn.train.order import seed_of
+from edgecnn.train.teacher import Teacher
 
 # A state beside those at the ends of epochs, so that a kill costs no more than this.
 _SAVE_EVERY_S = 300.0
@@ -88,6 +89,7 @@ class Learning:
         config: How.
         state_path: Where the state is kept until the end; where there is one, training goes on from it.
         progress: Who is told.
+        teacher: Whose answers are learnt, too, if any.
 
     Raises:
         GateMissed: It diverges.
@@ -103,6 +105,7 @@ class Learning:
         config: TrainPart,
         state_path: Path,
         progress: Progress,
+        teacher: Teacher | None = None,
     ) -> None:
         self.module, self.blocks, self.goal, self.config = module, blocks, goal, config
         self.train, self.validation = train, validation
@@ -117,6 +120,7 @@ class Learning:
         self.wrapped, self.optimizer = wrapped
         if self.average is not None:
             self.average.to(self.fabric.device)
+        self.teacher = teacher.to(self.fabric.device) if teacher is not None else None
         self.at = _Progress()
         self.best: State | None = None
         self.saved_at = time.monotonic()
@@ -165,7 +169,11 @@ class Learning:
             group["lr"] = self.config.learning_rate * group["scale"] * self.factor(number)
         if self.config.mixup:
             inputs, targets = mixed(inputs, self.goal.shares(targets), self.config.mixup, seed_of(*place, 2))
-        loss = total_loss(self.goal, self.wrapped(inputs), targets)
+        result = self.wrapped(inputs)
+        loss = total_loss(self.goal, result, targets)
+        if self.teacher is not None:
+            with self.fabric.autocast():
+                loss = self.teacher.blended(loss, result, inputs)
         if not math.isfinite(found := float(loss.detach())):
             raise GateMissed("train: the loss is not a number any more", "lower train.learning_rate")
         self.optimizer.zero_grad()

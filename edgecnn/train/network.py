@@ -19,6 +19,7 @@ from edgecnn.train.loader import Batches, FeatureBatches, PictureBatches
 from edgecnn.train.loop import Learned, Learning
 from edgecnn.train.objectives import Judged, Regression, goal_of
 from edgecnn.train.samples import Samples
+from edgecnn.train.teacher import teacher_of
 from edgecnn.train.zoo import begin_with, build_module
 
 # Training pictures that are looked at without augmentation, to compare with the validation pictures.
@@ -35,6 +36,7 @@ class Trained:
         figure_name: What the figure is that it is judged by.
         train: What it makes of training samples, at most 1,000.
         validation: What it makes of those kept back, if there are any.
+        teacher: What its teacher makes of these, if it has one.
     """
 
     module: nn.Module
@@ -42,6 +44,7 @@ class Trained:
     figure_name: str
     train: Judged
     validation: Judged | None
+    teacher: Judged | None = None
 
 
 def train_network(
@@ -85,6 +88,7 @@ def train_network(
             "mend model.num_classes, or for a network of your own model.arguments",
         )
     goal = goal_of(config, train.targets, outputs)
+    teacher = teacher_of(config.teacher, outputs, goal) if config.teacher is not None else None
     learning: nn.Module = module
     train_batches: Batches
     validation_batches: Batches | None = None
@@ -100,12 +104,15 @@ def train_network(
         train_batches = PictureBatches(train, spec, config)
         validation_batches = PictureBatches(validation, spec, config) if validation is not None else None
         blocks = blocks_of(module, model.source)
-    training = Learning(learning, blocks, goal, train_batches, validation_batches, config, state, progress)
+    training = Learning(learning, blocks, goal, train_batches, validation_batches, config, state, progress, teacher)
     learned = training.learn()
 
     on_train = goal.judged(learning, train_batches, count=LOOKED_AT)
     on_validation = goal.judged(learning, validation_batches) if validation_batches is not None else None
+    of_teacher = None
+    if teacher is not None and validation_batches is not None:
+        of_teacher = goal.judged(teacher.cpu(), validation_batches)
     if isinstance(goal, Regression):
         unscale(head, goal.means, goal.deviations)
     module.eval()
-    return Trained(module, learned, goal.figure_name, on_train, on_validation)
+    return Trained(module, learned, goal.figure_name, on_train, on_validation, of_teacher)

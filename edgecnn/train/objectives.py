@@ -184,8 +184,11 @@ class Regression(RowGoal):
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """See ``Goal.loss``."""
-        device = outputs.device
-        return functional.huber_loss(outputs, (targets - self.means.to(device)) / self.deviations.to(device))
+        return functional.huber_loss(outputs, self.standardized(targets))
+
+    def standardized(self, values: torch.Tensor) -> torch.Tensor:
+        """Values in the targets' unit as the network learns them, (N, outputs)."""
+        return (values - self.means.to(values.device)) / self.deviations.to(values.device)
 
     def shares(self, targets: torch.Tensor) -> torch.Tensor:
         """See ``Goal.shares``."""
@@ -210,13 +213,24 @@ def goal_of(config: TrainPart, targets: Array, outputs: int) -> Softmax | Multil
 
 def total_loss(goal: Goal, result: Any, targets: torch.Tensor) -> torch.Tensor:
     """The loss of what a network in training gives: a tensor, or one and those of auxiliary classifiers."""
-    if isinstance(result, torch.Tensor):
-        return goal.loss(result, targets)
-    found: Sequence[Any] = list(result.values()) if isinstance(result, Mapping) else list(result)
-    main, *others = [part for part in found if isinstance(part, torch.Tensor)]
+    main, *others = _tensors(result)
+    if not others:
+        return goal.loss(main, targets)
     return goal.loss(main, targets) + _AUXILIARY * sum(
         (goal.loss(part, targets) for part in others), torch.zeros((), device=main.device)
     )
+
+
+def main_output(result: Any) -> torch.Tensor:
+    """What a network in training gives, without what its auxiliary classifiers do."""
+    return _tensors(result)[0]
+
+
+def _tensors(result: Any) -> list[torch.Tensor]:
+    if isinstance(result, torch.Tensor):
+        return [result]
+    found: Sequence[Any] = list(result.values()) if isinstance(result, Mapping) else list(result)
+    return [part for part in found if isinstance(part, torch.Tensor)]
 
 
 def mixed(inputs: torch.Tensor, shares: torch.Tensor, alpha: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

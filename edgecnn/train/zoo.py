@@ -85,11 +85,22 @@ def load_weights(module: nn.Module, model: ModelPart) -> None:
         InputError: The file is missing, unsafe, or holds weights of another network.
         EnvironmentMissing: Default weights must be downloaded and there is no network.
     """
+    state = state_of(model)
+    if state is not None:
+        fill(module, state, model.weights or DEFAULT, model.source)
+
+
+def state_of(model: ModelPart) -> State | None:
+    """The weights that a recipe names; None where the network is to stay as it was built.
+
+    Raises:
+        InputError: The file is missing or unsafe.
+        EnvironmentMissing: Default weights must be downloaded and there is no network.
+    """
     if model.weights == RANDOM or (model.weights == DEFAULT and is_callable(model.source)):
-        return
+        return None
     default = model.weights in (None, DEFAULT)
-    state = _default_state(model) if default else read_state_dict(Path(str(model.weights)))
-    fill(module, state, model.weights or DEFAULT, model.source)
+    return _default_state(model) if default else read_state_dict(Path(str(model.weights)))
 
 
 def begin_with(module: nn.Module, model: ModelPart, pretrained: str) -> None:

@@ -52,6 +52,20 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
     assert recipe.labels == str(folder / "names.txt")
 
 
+def test_a_teacher_is_looked_for_beside_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(
+        "name: x\nmodel: {source: 'zoo:lenet5'}\npreprocess: {size_hw: [32, 32]}\n"
+        "train: {teacher: {source: 'big:net', weights: big.pt}}\n"
+    )
+    (tmp_path / "big.py").write_text("")
+
+    found = load_recipe(str(tmp_path / "recipe.yaml"))
+
+    assert found.train is not None
+    assert found.train.teacher is not None
+    assert (found.train.teacher.source, found.train.teacher.weights) == (f"{tmp_path}/big:net", f"{tmp_path}/big.pt")
+
+
 def test_weights_are_relative_to_the_recipe(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path, "model: {source: 'torchvision:resnet18', weights: ../weights.pth}\n"))
     assert recipe.model.weights == str(tmp_path / "../weights.pth")
