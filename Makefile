@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := build/bench
+# Tests that wait, time, or talk to servers: one at a time.
+ALONE := tests/e2e $(addprefix tests/unit/,backends deploy profiling runtime)
 
 .DEFAULT_GOAL := help
 .PHONY: help install system demo test check format schemas constraints bench-check bench-quantize bench-estimate bench-runtime bench-profile bench-train corpus clean
@@ -23,7 +25,8 @@ demo: $(VENV)/.installed  ## The main job on handwritten digits, start to end.
 	@$(BIN)/python tools/demo.py
 
 test: $(VENV)/.installed system  ## All tests.
-	@$(BIN)/python -m pytest -m "not gpu"
+	@$(BIN)/python -m pytest -m "not gpu" --numprocesses 2 --dist loadfile $(addprefix --ignore=,$(ALONE))
+	@$(BIN)/python -m pytest -m "not gpu" $(ALONE)
 
 check: $(VENV)/.installed  ## Format, lint, types, import contracts, unit tests, doctests: under a minute.
 	@$(BIN)/ruff format --check .
