@@ -156,14 +156,17 @@ def graph_of(source: str) -> ir.Model:
         run_passes(model, (freeze_batch, infer_shapes))
         return model
     from edgecnn.export.torch_onnx import export_module
-    from edgecnn.train.zoo import build_module, plain_network
+    from edgecnn.train.zoo import build_module, load_weights, plain_network
 
     if source.startswith("zoo:"):
         return export_module(*plain_network(source))
     recipe = recipe_from(source)
     if is_onnx(recipe.model.source):
         return graph_of(recipe.model.source)
-    return export_module(build_module(recipe.model), (1, recipe.preprocess.channels, *recipe.preprocess.size_hw))
+    module = build_module(recipe.model)
+    if recipe.model.pruned and recipe.train is None:
+        load_weights(module, recipe.model)  # they say how wide its layers are
+    return export_module(module, (1, recipe.preprocess.channels, *recipe.preprocess.size_hw))
 
 
 def code_of(model: ModelPart) -> str:

@@ -49,7 +49,10 @@ _FP16_FRAMES = 64
 
 def export(recipe: Recipe, checkpoint: Path | None, frames: Frames, store: Store) -> Artifact:
     """Export the recipe's Torch network, with the weights of a checkpoint or those that the recipe names."""
-    model_part = recipe.model if checkpoint is None else recipe.model.model_copy(update={"weights": str(checkpoint)})
+    model_part = recipe.model
+    if checkpoint is not None:
+        pruned = model_part.pruned or (recipe.train is not None and recipe.train.prune is not None)
+        model_part = model_part.model_copy(update={"weights": str(checkpoint), "pruned": pruned})
     shape = (1, recipe.preprocess.channels, *recipe.preprocess.size_hw)
 
     def work(payload: Path) -> StageOutput:

@@ -107,12 +107,24 @@ def _detail(plan: Plan, trained: Trained) -> dict[str, Any]:
         "pictures": len(plan.train),
         "kept back": len(plan.validation) if plan.validation is not None else 0,
         "parameters": sum(parameter.numel() for parameter in trained.module.parameters()),
+        **_of_pruning(trained),
         "epochs": len(history),
         "last_loss": round(history[-1].train_loss, 4),
         **figures,
         **_of_boxes(trained),
         "said": gap_sentence(trained),
     }
+
+
+def _of_pruning(trained: Trained) -> dict[str, Any]:
+    """The whole network and what each step made of it, and the multiply-accumulates of the one that was kept."""
+    found = trained.slim.pruned if trained.slim is not None else None
+    if found is None:
+        return {}
+    steps = [
+        {"macs": step.macs, "parameters": step.parameters, "figure": round(step.figure, 4)} for step in found.steps
+    ]
+    return {"macs": found.steps[found.kept].macs, "pruning": steps, "kept step": found.kept}
 
 
 def _of_boxes(trained: Trained) -> dict[str, Any]:

@@ -51,8 +51,15 @@ def write_training(recipe: Recipe, checkpoint: Artifact, out: Path) -> dict[str,
 
 def _document(recipe: Recipe, out: Path, lists: dict[str, str]) -> dict[str, Any]:
     document = recipe.model_dump(mode="json", exclude_unset=True, exclude={"train", "data", "labels"})
+    assert recipe.train is not None
+    pruned = {"pruned": True} if recipe.train.prune is not None else {}
     source = Path(recipe.model.source.rpartition(":")[0])
-    model: dict[str, Any] = {**document["model"], "weights": out.name, "num_classes": recipe.model.num_classes}
+    model: dict[str, Any] = {
+        **document["model"],
+        "weights": out.name,
+        "num_classes": recipe.model.num_classes,
+        **pruned,
+    }
     if source.parent.name:  # a folder that the code of a network of one's own lies in
         model["source"] = str(source.resolve()) + ":" + recipe.model.source.rpartition(":")[2]
     labels = list(recipe.labels) if isinstance(recipe.labels, tuple) else None

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from edgecnn.build.boxes_page import STYLE, boxes_sections
+from edgecnn.build.slim_page import slim_sections
 from edgecnn.core.readings import Tagger
 from edgecnn.evaluate.reliability import Reliability, confusion, reliability
 from edgecnn.evaluate.target_figures import tag_figures, value_figures
@@ -74,6 +75,7 @@ def render_training(plan: Plan, trained: Trained) -> str:
             "Training: the mean over an epoch, on pictures as they were augmented. Kept back: after the epoch.",
         )
     )
+    parts += slim_sections(trained)
     judged, kept = trained.validation, plan.validation
     if isinstance(judged, Detected):
         parts += boxes_sections(judged)

@@ -71,6 +71,7 @@ class ModelPart(_Part):
         lt=1,
         description="part of the values before a fully connected layer that are zero in training, such as 0.2 to 0.5",
     )
+    pruned: bool = Field(default=False, description="layers are made as narrow as its weights, which train.prune cut")
     head: HeadPart | None = Field(
         default=None, description="make a detector of the network, for task: detection; {} is one of the usual size"
     )

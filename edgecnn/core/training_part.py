@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from edgecnn.core.part import Part
-from edgecnn.core.slim_part import TeacherPart
+from edgecnn.core.slim_part import PrunePart, TeacherPart
 
 Objective = Literal["softmax", "multilabel", "regression", "detection"]
 
@@ -138,6 +138,9 @@ class TrainPart(Part):
     )
     workers: int = Field(default=0, ge=0, description="processes that read pictures; the result is the same")
     teacher: TeacherPart | None = Field(default=None, description="a network that has learnt the same before")
+    prune: PrunePart | None = Field(
+        default=None, description="remove channels after training, as many as the figure allows; {} is the usual way"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainPart:
@@ -153,6 +156,10 @@ class TrainPart(Part):
             raise ValueError(f"teacher is for classes, labels and values, not for objective: {self.objective}")
         if self.teacher is not None and self.layers == "head":
             raise ValueError("teacher goes with layers: all; of what a frozen network makes it has seen nothing")
+        if self.prune is not None and self.objective not in ("softmax", "multilabel", "regression"):
+            raise ValueError(f"prune is for classes, labels and values, not for objective: {self.objective}")
+        if self.prune is not None and self.layers == "head":
+            raise ValueError("prune goes with layers: all; layers that do not learn cannot make up for lost channels")
         return self
 
     def _require_for_boxes(self) -> None:

@@ -19,6 +19,7 @@ from edgecnn.train.loader import Batches, FeatureBatches, PictureBatches
 from edgecnn.train.loop import Learned, Learning
 from edgecnn.train.objectives import Judged, Regression, goal_of
 from edgecnn.train.samples import Samples
+from edgecnn.train.slim import Slim, require_slimmable, slimmed
 from edgecnn.train.teacher import teacher_of
 from edgecnn.train.zoo import begin_with, build_module
 
@@ -37,6 +38,7 @@ class Trained:
         train: What it makes of training samples, at most 1,000.
         validation: What it makes of those kept back, if there are any.
         teacher: What its teacher makes of these, if it has one.
+        slim: What became of it after its training, if anything was to.
     """
 
     module: nn.Module
@@ -45,6 +47,7 @@ class Trained:
     train: Judged
     validation: Judged | None
     teacher: Judged | None = None
+    slim: Slim | None = None
 
 
 def train_network(
@@ -104,9 +107,22 @@ def train_network(
         train_batches = PictureBatches(train, spec, config)
         validation_batches = PictureBatches(validation, spec, config) if validation is not None else None
         blocks = blocks_of(module, model.source)
+    shape = (1, spec.channels, *spec.size_hw)
+    require_slimmable(module, model.source, shape, config, validation_batches)
     training = Learning(learning, blocks, goal, train_batches, validation_batches, config, state, progress, teacher)
     learned = training.learn()
 
+    def learn_again(network: nn.Module, how: TrainPart, batches: Batches, name: str) -> None:
+        place = state.with_name(f"{name}.pt")
+        blocks = blocks_of(network, model.source)
+        Learning(network, blocks, goal, batches, validation_batches, how, place, progress, teacher).learn()
+
+    slim = None
+    if config.layers == "all":
+        module, slim = slimmed(
+            module, model.source, shape, goal, train_batches, validation_batches, config, learn_again
+        )
+        learning, (_, head) = module, head_of(module, model.source)
     on_train = goal.judged(learning, train_batches, count=LOOKED_AT)
     on_validation = goal.judged(learning, validation_batches) if validation_batches is not None else None
     of_teacher = None
@@ -115,4 +131,4 @@ def train_network(
     if isinstance(goal, Regression):
         unscale(head, goal.means, goal.deviations)
     module.eval()
-    return Trained(module, learned, goal.figure_name, on_train, on_validation, of_teacher)
+    return Trained(module, learned, goal.figure_name, on_train, on_validation, of_teacher, slim)

@@ -16,6 +16,7 @@ from edgecnn.errors import EnvironmentMissing, InputError, missing_extra
 from edgecnn.train.callables import build_from_callable, called
 from edgecnn.train.layers import outer_layers, set_layers
 from edgecnn.train.light_detector import LightDetector, begin_detector
+from edgecnn.train.narrow import fit_to
 from edgecnn.train.networks import NETWORKS
 from edgecnn.train.weights import State, fill, read_state_dict, under_own_names
 
@@ -85,18 +86,13 @@ def load_weights(module: nn.Module, model: ModelPart) -> None:
         InputError: The file is missing, unsafe, or holds weights of another network.
         EnvironmentMissing: Default weights must be downloaded and there is no network.
     """
-    state = state_of(model)
-    if state is not None:
+    if (state := state_of(model)) is not None:
+        fit_to(module, state, model)
         fill(module, state, model.weights or DEFAULT, model.source)
 
 
 def state_of(model: ModelPart) -> State | None:
-    """The weights that a recipe names; None where the network is to stay as it was built.
-
-    Raises:
-        InputError: The file is missing or unsafe.
-        EnvironmentMissing: Default weights must be downloaded and there is no network.
-    """
+    """The weights that a recipe names, None where the network stays as it was built; raises as ``load_weights``."""
     if model.weights == RANDOM or (model.weights == DEFAULT and is_callable(model.source)):
         return None
     default = model.weights in (None, DEFAULT)
@@ -124,6 +120,7 @@ def begin_with(module: nn.Module, model: ModelPart, pretrained: str) -> None:
     if isinstance(module, LightDetector):
         begin_detector(module, state, pretrained, model.source)
         return
+    fit_to(module, state, model)
     own = module.state_dict()
     found = under_own_names(state, own)
     for layer in outer_layers(module, model.source):

@@ -1,0 +1,89 @@
+"""A network that a larger one has taught and that was pruned goes the whole way to a board."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'edgecnn[train]'")
+
+Run = Any  # the fixture edgecnn of conftest.py
+RECIPE = """
+name: {name}
+model: {{source: 'wide_net:net', arguments: {{width: {width}}}}}
+preprocess: {{size_hw: [16, 16], mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}}
+data: {{train: pictures, validation_share: 0.25}}
+train: {{epochs: 8, batch_size: 16, learning_rate: 0.01, {rest}}}
+"""
+CODE = """
+import torch
+def net(width):
+    def stage(i, o):
+        return torch.nn.Sequential(torch.nn.Conv2d(i, o, 3, 2, 1), torch.nn.BatchNorm2d(o), torch.nn.ReLU())
+    return torch.nn.Sequential(
+        stage(3, width), stage(width, width),
+        torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(width, 3),
+    )
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A recipe's folder with pictures of three colours."""
+    random = np.random.default_rng(0)
+    for number, name in enumerate(("blue", "green", "red")):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for index in range(40):
+            picture = cv2.resize(random.integers(0, 160, (4, 4, 3), dtype=np.uint8), (24, 24))
+            picture[:, :, number] = np.minimum(picture[:, :, number] + 90, 255)
+            cv2.imwrite(str(tmp_path / "pictures" / name / f"{index:02d}.png"), picture)
+    (tmp_path / "wide_net.py").write_text(CODE)
+    return tmp_path
+
+
+def test_a_taught_and_pruned_network_goes_to_a_board(edgecnn: Run, place: Path) -> None:
+    teacher = "teacher: {source: 'wide_net:net', arguments: {width: 32}, weights: big.pt}"
+    prune = "prune: {epochs: 2, step: 0.5, least_macs: 0.3, max_drop: 10}"
+    (place / "big.yaml").write_text(RECIPE.format(name="big", width=32, rest="seed: 1"))
+    (place / "small.yaml").write_text(RECIPE.format(name="small", width=16, rest=f"{teacher}, {prune}"))
+
+    def done(*arguments: object) -> Any:
+        found = edgecnn(*arguments)
+        assert found.code == 0, f"{arguments}: {found.err}"
+        return found
+
+    done("train", place / "big.yaml", "--out", place / "big.pt")
+    trained = done("train", place / "small.yaml", "--out", place / "out.pt", "--json").json
+
+    whole, kept = trained["pruning"][0], trained["pruning"][trained["kept step"]]
+    assert trained["kept step"] > 0
+    assert (trained["macs"], trained["parameters"]) == (kept["macs"], kept["parameters"])
+    assert kept["macs"] < 0.6 * whole["macs"]
+    assert trained["top-1 on pictures kept back"] == kept["figure"] >= whole["figure"] - 0.1
+    assert trained["top-1 of the teacher on these"] >= 0.9
+    page = (place / "out.html").read_text()
+    assert "wide_net:net, top-1 on pictures kept back" in page
+    assert "Pruning" in page
+    assert f"{whole['macs']:,}" in page
+
+    summary = done("summary", place / "out.yaml", "--json").json
+    assert summary["parameters"] == kept["parameters"]
+    assert sum(layer["macs"] for layer in summary["layers"] if layer["op_type"] in ("Conv", "Gemm")) == kept["macs"]
+    done("convert", place / "out.yaml", "--out", place / "bundle", "--precision", "int8")
+    manifest = json.loads((place / "bundle" / "manifest.json").read_text())
+    assert manifest["stages"][0]["manifest"]["detail"]["parameters"] == kept["parameters"]
+    judged = done("evaluate", place / "bundle", "--data", place / "out.heldout.csv", "--json").json
+    assert judged["top1"] >= kept["figure"] - 0.05
+    done("run", place / "bundle", "--source", place / "pictures" / "red", "--events", place / "seen.jsonl")
+    lines = [json.loads(line) for line in (place / "seen.jsonl").read_text().splitlines()]
+    named = [line["classes"][0]["label"] for line in lines]
+    assert named.count("red") >= 0.9 * len(named) == 36
+    # From its recipe that trains, in one command, it is the same network.
+    done("convert", place / "small.yaml", "--out", place / "again", "--precision", "fp32")
+    again = json.loads((place / "again" / "manifest.json").read_text())
+    assert again["stages"][1]["manifest"]["detail"]["parameters"] == kept["parameters"]
