@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
+from edgecnn.build.page_pictures import jpeg_url, shrunk
 from edgecnn.core.frame import Detections
 from edgecnn.evaluate.threshold import best_threshold, judged_boxes
 from edgecnn.profiling.report.page import Column, section, table, text
@@ -79,13 +78,9 @@ def _mistakes(found: Detected, threshold: float) -> str:
 
 def _drawn(truth: DetectionSet, index: int, shown: Detections) -> str:
     """A small JPEG with its boxes as a data URL."""
-    image = truth.picture(index)
-    factor = min(_SIDE / max(image.shape[:2]), 1.0)
-    small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else image
+    small, factor = shrunk(truth.picture(index), _SIDE)
     boxes = replace(shown, boxes_xyxy=(shown.boxes_xyxy * factor).astype(np.float32))
-    picture = draw_detections(small.astype(np.uint8, copy=False), boxes, "")[: small.shape[0]]
-    _, packed = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 80])
-    return f"data:image/jpeg;base64,{base64.b64encode(packed.tobytes()).decode()}"
+    return jpeg_url(draw_detections(small, boxes, "")[: small.shape[0]])
 
 
 def _at_class(found: Detections, number: int) -> Detections:

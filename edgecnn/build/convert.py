@@ -42,6 +42,7 @@ from edgecnn.graph.prepare import load_named
 from edgecnn.profiling.report.convert_page import render_conversion
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet
+from edgecnn.vision.mask_set import MaskSet
 from edgecnn.vision.target_set import TargetSet
 
 
@@ -205,7 +206,7 @@ def _as_classifier(work: Work, made: list[Artifact]) -> list[StageResult]:
 def _as_reading(work: Work, made: list[Artifact]) -> list[StageResult]:
     """What the stages so far gave of several labels, values, a vector or a mask."""
     reading = find_reading(work.recipe, made[-1])
-    if isinstance(work.evaluation, TargetSet):
+    if isinstance(work.evaluation, TargetSet | MaskSet):
         work.evaluation = work.evaluation.labelled_for(reading.labels)
     return [
         judged(work, artifact, reading, made[-1]) if artifact.manifest.kind == "onnx" else StageResult(artifact)

@@ -25,6 +25,7 @@ from edgecnn.graph.prepare import infer_shapes, run_passes
 from edgecnn.vision.annotations import open_detection_set
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet, open_image_set
+from edgecnn.vision.mask_set import MaskSet
 from edgecnn.vision.settle_layout import settle_layout
 from edgecnn.vision.target_set import TargetSet
 
@@ -157,6 +158,6 @@ def open_boxes(source: str) -> DetectionSet | ImageSet:
     return open_detection_set(source)
 
 
-def unlabelled(images: DetectionSet | ImageSet | TargetSet) -> ImageSet:
+def unlabelled(images: DetectionSet | ImageSet | TargetSet | MaskSet) -> ImageSet:
     """The pictures alone."""
     return ImageSet(images.name, images.paths, None, ())

@@ -124,14 +124,15 @@ def require_boxes_kept(
 
 
 def require_near(stage: str, accuracy: OutputAccuracy, gates: GatePart) -> None:
-    """Refuse a network without classes whose outputs are too far from FP32's.
+    """Refuse a network whose vectors, values or masks are too far from FP32's; masks where no true ones are known.
 
     Raises:
         GateMissed: Error, cosine or intersection over union is beyond its bar.
     """
+    masks = accuracy.mask_agreement if accuracy.mean_iou is None else None
     figures = (
         ("cosine with FP32's vectors", accuracy.cosine, gates.min_cosine),
-        ("intersection over union with FP32's masks", accuracy.mean_iou, gates.min_mean_iou),
+        ("intersection over union with FP32's masks", masks, gates.min_mean_iou),
     )
     for name, found, bar in figures:
         if found is not None and not found >= bar:
@@ -151,10 +152,11 @@ def require_near(stage: str, accuracy: OutputAccuracy, gates: GatePart) -> None:
 def require_targets_kept(
     stage: str, accuracy: OutputAccuracy, reference: OutputAccuracy | None, gates: GatePart
 ) -> None:
-    """Refuse a network for several labels or values that lost more than the recipe allows against FP32.
+    """Refuse a network for several labels, values or masks that lost more than the recipe allows against FP32.
 
     Several labels are judged by those that both networks give, and where it is known which are right by the mean
-    average precision too, which does not see that all scores move past a threshold together; values by R2.
+    average precision too, which does not see that all scores move past a threshold together; values by R2; masks by
+    the mean intersection over union with the true ones.
 
     Raises:
         GateMissed: There is too little left.
@@ -167,7 +169,12 @@ def require_targets_kept(
         )
     if reference is None:
         return
-    for name, found, expected in (("mAP", accuracy.map, reference.map), ("R2", accuracy.r2, reference.r2)):
+    figures = (
+        ("mAP", accuracy.map, reference.map),
+        ("R2", accuracy.r2, reference.r2),
+        ("mIoU", accuracy.mean_iou, reference.mean_iou),
+    )
+    for name, found, expected in figures:
         if found is None or expected is None:
             continue
         drop = 100 * (expected - found)

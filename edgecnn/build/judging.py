@@ -26,6 +26,7 @@ from edgecnn.evaluate.parity import Array
 from edgecnn.evaluate.threshold import refit_threshold
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet
+from edgecnn.vision.mask_set import MaskSet
 from edgecnn.vision.target_set import TargetSet
 
 
@@ -42,7 +43,7 @@ def judged(work: Work, artifact: Artifact, usage: Usage, reference: Artifact) ->
     if images is None:
         return StageResult(artifact, usage)
     if isinstance(usage, Detector):
-        assert not isinstance(images, TargetSet)  # open_work saw to it
+        assert not isinstance(images, TargetSet | MaskSet)  # open_work saw to it
         ours, theirs = (_detections(model, usage, images, work.store, work.progress) for model in (artifact, reference))
         truth = images if isinstance(images, DetectionSet) else None
         stated = usage.score_threshold
@@ -52,7 +53,7 @@ def judged(work: Work, artifact: Artifact, usage: Usage, reference: Artifact) ->
     if not isinstance(usage, Classifier):
         assert not isinstance(images, DetectionSet)
         ours, theirs = (_outputs(model, usage, images, work.store, work.progress) for model in (artifact, reference))
-        targets = images.targets if isinstance(images, TargetSet) else None
+        targets = images.targets if isinstance(images, TargetSet) else images if isinstance(images, MaskSet) else None
         return StageResult(artifact, usage, output_accuracy_of(ours, theirs, usage, targets))
     assert isinstance(images, ImageSet)
     found, expected = (
@@ -77,7 +78,9 @@ def _predictions(model: Artifact, images: ImageSet, spec: Preprocess, store: Sto
     return Predictions.model_validate_json(store.run(stage, work).path.read_text(encoding="utf-8"))
 
 
-def _outputs(model: Artifact, usage: Reading, images: ImageSet | TargetSet, store: Store, progress: Progress) -> Array:
+def _outputs(
+    model: Artifact, usage: Reading, images: ImageSet | TargetSet | MaskSet, store: Store, progress: Progress
+) -> Array:
     """The probabilities, numbers, vectors or masks of a network for the evaluation pictures."""
 
     def work(payload: Path) -> StageOutput:

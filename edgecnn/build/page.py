@@ -38,6 +38,8 @@ def _reading_figures(accuracy: OutputAccuracy) -> tuple[str, float | None]:
     """What is kept of FP32 in a few words, and the figure in the table's column."""
     if accuracy.tag_agreement is not None:
         return f", {accuracy.tag_agreement:.1%} of FP32's labels (F1)", accuracy.map
+    if accuracy.mask_agreement is not None:
+        return f", IoU {accuracy.mask_agreement:.4f} with FP32's masks", accuracy.mean_iou
     return f", R2 {accuracy.r2:.4f}" if accuracy.r2 is not None else "", accuracy.kept
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn.build.sources import code_of
 from edgecnn.build.store import Stage, StageOutput, Store
-from edgecnn.build.training_plan import Plan, detector_of
+from edgecnn.build.training_plan import Plan, detector_of, segmenter_of
 from edgecnn.build.training_sets import write_sets
 from edgecnn.core.artifact import Artifact
 from edgecnn.core.files import hash_file, write_text
@@ -16,6 +16,7 @@ from edgecnn.core.progress import Progress
 from edgecnn.core.recipe import ModelPart
 from edgecnn.evaluate.threshold import best_threshold
 from edgecnn.vision.detection_set import DetectionSet
+from edgecnn.vision.mask_set import MaskSet
 
 if TYPE_CHECKING:
     from edgecnn.train.network import Trained
@@ -70,13 +71,17 @@ def _identity(weights: str | None) -> str:
 def _trained(plan: Plan, state: Path, features: Path, progress: Progress) -> Trained:
     from edgecnn.train.detector import train_detector
     from edgecnn.train.network import train_network
+    from edgecnn.train.segmenter import train_segmenter
 
     recipe, learn, keep = plan.recipe, plan.train, plan.validation
     assert recipe.train is not None
     if isinstance(learn, DetectionSet):
         assert keep is None or isinstance(keep, DetectionSet)
         return train_detector(recipe.model, learn, keep, detector_of(recipe), recipe.train, state, progress)
-    assert not isinstance(keep, DetectionSet)
+    if isinstance(learn, MaskSet):
+        assert keep is None or isinstance(keep, MaskSet)
+        return train_segmenter(recipe.model, learn, keep, segmenter_of(recipe), recipe.train, state, progress)
+    assert not isinstance(keep, DetectionSet | MaskSet)
     spec = recipe.preprocess
     return train_network(recipe.model, learn, keep, spec, recipe.train, state, features, progress)
 

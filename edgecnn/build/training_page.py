@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from edgecnn.build.boxes_page import STYLE, boxes_sections
+from edgecnn.build.masks_page import masks_sections
+from edgecnn.build.page_pictures import jpeg_url, shrunk
 from edgecnn.build.slim_page import slim_sections
 from edgecnn.core.readings import Tagger
 from edgecnn.evaluate.reliability import Reliability, confusion, reliability
@@ -42,6 +42,7 @@ def render_training(plan: Plan, trained: Trained) -> str:
     """The whole page."""
     from edgecnn.build.training import gap_sentence
     from edgecnn.train.detection_goal import Detected
+    from edgecnn.train.mask_goal import Segmented
     from edgecnn.train.objectives import Answers
     from edgecnn.train.samples import Samples
 
@@ -79,6 +80,8 @@ def render_training(plan: Plan, trained: Trained) -> str:
     judged, kept = trained.validation, plan.validation
     if isinstance(judged, Detected):
         parts += boxes_sections(judged)
+    elif isinstance(judged, Segmented):
+        parts += masks_sections(judged, recipe.preprocess.outside)
     elif isinstance(judged, Answers) and isinstance(kept, Samples) and judged.targets.ndim == 1:
         parts.append(_confusions(judged, labels))
         parts.append(_calibration(reliability(judged.scores, judged.targets)))
@@ -199,11 +202,7 @@ def _mistakes(answers: Answers, samples: Samples, labels: Sequence[str]) -> str:
 
 def _thumbnail(samples: Samples, index: int) -> str:
     """A small JPEG as a data URL."""
-    image = samples.picture(index)
-    factor = min(_THUMBNAIL / max(image.shape[:2]), 1.0)
-    small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else image
-    _, packed = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])
-    return f"data:image/jpeg;base64,{base64.b64encode(packed.tobytes()).decode()}"
+    return jpeg_url(shrunk(samples.picture(index), _THUMBNAIL)[0])
 
 
 def _frame(low: str, high: str, first: str, last: str, name: str) -> str:

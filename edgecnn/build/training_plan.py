@@ -12,11 +12,15 @@ from edgecnn.build.sources import is_digits, open_pictures
 from edgecnn.build.store import Store
 from edgecnn.core.detection_part import LayoutPart
 from edgecnn.core.detector import Detector
+from edgecnn.core.head_part import HeadPart
+from edgecnn.core.readings import Segmenter
 from edgecnn.core.recipe import Recipe
 from edgecnn.errors import InputError
 from edgecnn.vision.annotations import open_detection_set, open_training_set
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet
+from edgecnn.vision.mask_png import IGNORED
+from edgecnn.vision.mask_set import MaskSet, open_masks
 from edgecnn.vision.target_set import TargetSet
 
 if TYPE_CHECKING:
@@ -29,21 +33,21 @@ class Plan:
 
     Attributes:
         recipe: With the classes that its pictures have.
-        train: What is learnt from; for a detector pictures with boxes.
+        train: What is learnt from; for a detector pictures with boxes, for segmentation those with masks.
         validation: What is kept back, if anything; likewise.
         near_duplicates: Samples that had to stay with others; None where nothing was split.
     """
 
     recipe: Recipe
-    train: Samples | DetectionSet
-    validation: Samples | DetectionSet | None
+    train: Samples | DetectionSet | MaskSet
+    validation: Samples | DetectionSet | MaskSet | None
     near_duplicates: int | None
 
 
 def detector_of(recipe: Recipe) -> Detector:
     """How the detector that a recipe trains will be used."""
     part, head, labels = recipe.detection, recipe.model.head, recipe.labels
-    assert head is not None
+    assert isinstance(head, HeadPart)
     assert isinstance(labels, tuple)
     return Detector(
         recipe.preprocess.outside,
@@ -54,6 +58,12 @@ def detector_of(recipe: Recipe) -> Detector:
         part.max_detections,
         part.class_agnostic,
     )
+
+
+def segmenter_of(recipe: Recipe) -> Segmenter:
+    """How the network for masks that a recipe trains will be used."""
+    assert isinstance(recipe.labels, tuple)
+    return Segmenter(recipe.preprocess.outside, recipe.labels, recipe.segmentation)
 
 
 def plan_training(recipe: Recipe, store: Store) -> Plan:
@@ -73,6 +83,8 @@ def plan_training(recipe: Recipe, store: Store) -> Plan:
         )
     if recipe.task == "detection":
         return _plan_boxes(recipe, recipe.data.train)
+    if recipe.task == "segmentation":
+        return _plan_masks(recipe, recipe.data.train)
     samples = _opened(recipe.data.train, recipe, store)
     names = read_labels(recipe) or _names(samples, recipe)
     samples = _named(samples, names, recipe)
@@ -96,7 +108,7 @@ def _plan_boxes(recipe: Recipe, source: str) -> Plan:
     names = read_labels(recipe) or boxes.classes or _numbers(boxes)
     boxes = boxes.labelled_for(names)
     head = recipe.model.head
-    assert head is not None  # the recipe saw to it
+    assert isinstance(head, HeadPart)  # the recipe saw to it
     layout = LayoutPart.model_validate(head.layout(len(names)).model_dump(exclude_unset=True))
     recipe = recipe.model_copy(
         update={
@@ -112,6 +124,29 @@ def _plan_boxes(recipe: Recipe, source: str) -> Plan:
     assert recipe.train is not None
     split = split_samples(classes_of_pictures(boxes), recipe.data.validation_share, recipe.train.seed)
     return Plan(recipe, boxes.chosen(split.train), boxes.chosen(split.held_out), split.near_duplicates)
+
+
+def _plan_masks(recipe: Recipe, source: str) -> Plan:
+    from edgecnn.train.samples import classes_of_masks
+    from edgecnn.train.split import split_samples
+
+    masks = open_masks(source)
+    names = read_labels(recipe) or masks.classes or masks.numbers
+    if len(names) < 2:
+        raise InputError(
+            f"{masks.name}: the masks have one class alone",
+            f"number the classes from 0 on; {IGNORED} is for pixels that count for nothing",
+        )
+    masks = masks.labelled_for(names)
+    model = recipe.model.model_copy(update={"num_classes": len(names)})
+    recipe = recipe.model_copy(update={"model": model, "labels": names})
+    if recipe.data.validation is not None:
+        return Plan(recipe, masks, open_masks(recipe.data.validation).labelled_for(names), None)
+    if not recipe.data.validation_share:
+        return Plan(recipe, masks, None, None)
+    assert recipe.train is not None
+    split = split_samples(classes_of_masks(masks), recipe.data.validation_share, recipe.train.seed)
+    return Plan(recipe, masks.chosen(split.train), masks.chosen(split.held_out), split.near_duplicates)
 
 
 def _numbers(boxes: DetectionSet) -> tuple[str, ...]:

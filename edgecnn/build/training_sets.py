@@ -12,6 +12,7 @@ from edgecnn.build.training_plan import Plan
 from edgecnn.core.files import write_text
 from edgecnn.core.recipe import Recipe
 from edgecnn.vision.detection_set import DetectionSet
+from edgecnn.vision.mask_set import MaskSet
 from edgecnn.vision.target_set import NAMES_PARTED_BY
 
 if TYPE_CHECKING:
@@ -23,13 +24,15 @@ SUFFIXES = (".csv", ".json")
 
 
 def write_sets(plan: Plan, folder: Path) -> None:
-    """Write ``learned`` and ``heldout``: CSV of pictures and classes, or COCO's JSON of pictures and boxes.
+    """Write ``learned`` and ``heldout``: CSV of pictures and classes or masks, or COCO's JSON of pictures and boxes.
 
     What has no such list, as parts of pictures, is left out.
     """
     for name, found in (("learned", plan.train), ("heldout", plan.validation)):
         if isinstance(found, DetectionSet):
             write_text(folder / f"{name}.json", coco_document(found))
+        elif isinstance(found, MaskSet):
+            write_text(folder / f"{name}.csv", _masks_listed(found))
         elif found is not None:
             listed = _listed(found, plan.recipe)
             if listed.count("\n") > 1:
@@ -50,6 +53,16 @@ def coco_document(boxes: DetectionSet) -> str:
     ]
     categories = [{"id": number, "name": name} for number, name in enumerate(boxes.classes)]
     return json.dumps({"images": images, "annotations": annotations, "categories": categories})
+
+
+def _masks_listed(masks: MaskSet) -> str:
+    """Pictures and their masks as CSV."""
+    stream = io.StringIO()
+    writer = csv.writer(stream)
+    writer.writerow(["path", "mask"])
+    for pair in zip(masks.paths, masks.masks, strict=True):
+        writer.writerow([path.resolve() for path in pair])
+    return stream.getvalue()
 
 
 def _listed(samples: Samples, recipe: Recipe) -> str:

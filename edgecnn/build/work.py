@@ -14,12 +14,14 @@ from edgecnn.core.recipe import Recipe
 from edgecnn.errors import GateMissed, InputError
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet
+from edgecnn.vision.mask_set import MaskSet, open_masks_or_pictures
 from edgecnn.vision.target_set import TargetSet, open_targets
 
 # A tenth of the calibration pictures is kept back for comparing, where there are no evaluation pictures and enough of
 # these: what is judged on a handful of pictures is not judged.
 _KEPT_BACK = 10
 _ENOUGH = 200
+Pictures = ImageSet | DetectionSet | TargetSet | MaskSet
 
 
 @dataclass
@@ -38,7 +40,7 @@ class Work:
     device: DeviceProfile
     store: Store
     progress: Progress
-    evaluation: ImageSet | DetectionSet | TargetSet | None
+    evaluation: Pictures | None
     labelled: bool
     calibration: ImageSet | None
     frames: Frames
@@ -70,7 +72,7 @@ def open_work(recipe: Recipe, store: Store, progress: Progress, *, needs_labels:
             "give --calib DIR with a few hundred pictures like those of the camera, or --precision fp16",
         )
     classification = recipe.task == "classification"
-    evaluation: ImageSet | DetectionSet | TargetSet | None = None
+    evaluation: Pictures | None = None
     calibration: ImageSet | None = None
     if recipe.data.evaluation:
         evaluation = _opened(recipe.data.evaluation, recipe, store)
@@ -81,7 +83,7 @@ def open_work(recipe: Recipe, store: Store, progress: Progress, *, needs_labels:
     if needs_labels and not labelled:
         raise InputError(
             f"--max-drop is about accuracy, and the pictures of {recipe.data.evaluation} have no labels",
-            "give labelled ones with --data: a folder for each class, boxes (COCO, YOLO or VOC), or CSV",
+            "give labelled ones with --data: a folder for each class, boxes (COCO, YOLO or VOC), masks, or CSV",
         )
     parity_set = evaluation
     notes: list[str] = []
@@ -113,7 +115,7 @@ def open_work(recipe: Recipe, store: Store, progress: Progress, *, needs_labels:
     return Work(recipe, device, store, progress, evaluation, labelled, calibration, frames, notes)
 
 
-def _opened(source: str, recipe: Recipe, store: Store) -> ImageSet | DetectionSet | TargetSet:
+def _opened(source: str, recipe: Recipe, store: Store) -> Pictures:
     """Pictures, with such labels as the recipe's task has; the FP32 network is what the other tasks are judged by."""
     match recipe.task:
         case "detection":
@@ -124,5 +126,7 @@ def _opened(source: str, recipe: Recipe, store: Store) -> ImageSet | DetectionSe
             return open_targets(source, "values")
         case "classification":
             return open_pictures(source, store)
+        case "segmentation":
+            return open_masks_or_pictures(source)
         case _:
             return unlabelled(open_pictures(source, store))

@@ -15,8 +15,20 @@ if TYPE_CHECKING:
     from edgecnn.deploy.bundle import Bundle
 
 # Figures that compare with another bundle.
-_AGAINST = ("agreement", "box_agreement", "box_support", "relative_error", "tag_agreement")
-_NAMES = {"map": "mAP", "r2": "R2", "f1": "F1", "tag_agreement": "F1 with its labels"}
+_AGAINST = (
+    *("agreement", "box_agreement", "box_support", "relative_error", "tag_agreement"),
+    *("mask_agreement", "pixel_agreement"),
+)
+_NAMES = {
+    "map": "mAP",
+    "r2": "R2",
+    "f1": "F1",
+    "mean_iou": "mIoU",
+    "tag_agreement": "F1 with its labels",
+    "mask_agreement": "IoU with its masks",
+}
+# Of each label or class by itself: in the JSON alone.
+_BY_NAME = {"images", "average_precision", "label_f1", "class_iou"}
 
 
 def command(
@@ -27,7 +39,7 @@ def command(
             "--data",
             help="Labelled pictures: a folder with a folder for each class, or a CSV file (path,label; several labels "
             "as cat|dog; for regression a column for each value); for a detector COCO's JSON, or a folder with YOLO's "
-            "or Pascal VOC's labels.",
+            "or Pascal VOC's labels; for segmentation a folder with images/ and masks/, or Pascal VOC's.",
         ),
     ],
     against: Annotated[
@@ -39,8 +51,9 @@ def command(
 ) -> None:
     """How often is it right on labelled pictures? For a detector: COCO's mean average precision.
 
-    Several labels: mean average precision, and F1 at the thresholds. Values: mean absolute error and R2. Networks for
-    all tasks but the first two are compared with another bundle on any pictures, too.
+    Several labels: mean average precision, and F1 at the thresholds. Values: mean absolute error and R2. Masks: mean
+    intersection over union. Networks for all tasks but the first two are compared with another bundle on any pictures,
+    too.
 
     Example: edgecnn evaluate build/digits --data labelled/
     """
@@ -93,23 +106,28 @@ def _judge_outputs(first: Bundle, second: Bundle, data: str) -> OutputAccuracy:
     from edgecnn.errors import InputError
     from edgecnn.evaluate.outputs import output_accuracy_of, predict_outputs
     from edgecnn.vision.images import open_image_set
+    from edgecnn.vision.mask_set import MaskSet, open_masks_or_pictures
     from edgecnn.vision.target_set import TargetSet, open_targets
 
     usage = first.manifest.usage
     assert isinstance(usage, Tagger | Regressor | Embedder | Segmenter)  # the task says so
-    if isinstance(usage, Tagger | Regressor):
-        images = open_targets(data, "tags" if isinstance(usage, Tagger) else "values")
-    else:
-        images = open_image_set(data)
-    targets = images.labelled_for(usage.labels).targets if isinstance(images, TargetSet) else None
-    if targets is None and second is first:
-        what = {"multilabel": "labels", "regression": "values"}.get(first.manifest.task)
+    match usage:
+        case Tagger() | Regressor():
+            images = open_targets(data, "tags" if isinstance(usage, Tagger) else "values")
+        case Segmenter():
+            images = open_masks_or_pictures(data)
+        case Embedder():
+            images = open_image_set(data)
+    known = images.labelled_for(usage.labels) if isinstance(images, TargetSet | MaskSet) else None
+    if known is None and second is first:
+        what = {"multilabel": "labels", "regression": "values", "segmentation": "masks"}.get(first.manifest.task)
         raise InputError(
             f"{first.path}: a network for {first.manifest.task} is judged by another one's outputs"
             + (f", or by pictures with {what}" if what else ""),
             "give the bundle to compare it with: --against BUNDLE"
             + (f"; or a CSV file with {what}: --data FILE.csv" if what else ""),
         )
+    targets = known.targets if isinstance(known, TargetSet) else known
 
     def outputs_of(bundle: Bundle) -> Any:
         session, network, label = _opened(bundle)
@@ -155,7 +173,7 @@ def _sentence(accuracy: Accuracy | DetectionAccuracy | OutputAccuracy, against: 
     from edgecnn.core.artifact import Accuracy, OutputAccuracy
 
     if isinstance(accuracy, OutputAccuracy):
-        figures = accuracy.model_dump(exclude={"images", "average_precision", "label_f1"}, exclude_none=True)
+        figures = accuracy.model_dump(exclude=_BY_NAME, exclude_none=True)
         if against is None:
             figures = {name: figure for name, figure in figures.items() if name not in _AGAINST}
         errors: dict[str, float] = figures.pop("mean_absolute_error", {})

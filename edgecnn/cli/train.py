@@ -26,8 +26,8 @@ def command(
         Optional[str],
         typer.Option(
             "--data",
-            help="Training pictures instead of the recipe's: a folder for each class, CSV, or boxes (COCO, YOLO, VOC). "
-            "The classes are theirs.",
+            help="Training pictures instead of the recipe's: a folder for each class, CSV, boxes (COCO, YOLO, VOC), or "
+            "masks (images/ and masks/, VOC). The classes are theirs.",
         ),
     ] = None,
     pretrained: Annotated[

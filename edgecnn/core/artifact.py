@@ -90,8 +90,13 @@ class OutputAccuracy(_Part):
         label_f1: F1 of each label that occurs, by name.
         cosine: For embeddings: of the two vectors, the mean.
         lowest_cosine: The lowest.
-        mean_iou: For segmentation: intersection over union of each class, the mean of the classes that occur.
+        mask_agreement: For segmentation: intersection over union of each class with FP32's masks, the mean of the
+            classes that occur.
         pixel_agreement: Part of the pixels that both give the same class.
+        mean_iou: For segmentation with known masks: intersection over union of each class with them, in the pictures'
+            pixels, the mean of the classes that occur.
+        pixel_accuracy: Part of the pixels whose class is right.
+        class_iou: Intersection over union of each class that occurs, by name.
     """
 
     images: int
@@ -105,15 +110,18 @@ class OutputAccuracy(_Part):
     label_f1: dict[str, float] | None = None
     cosine: float | None = None
     lowest_cosine: float | None = None
-    mean_iou: float | None = None
+    mask_agreement: float | None = None
     pixel_agreement: float | None = None
+    mean_iou: float | None = None
+    pixel_accuracy: float | None = None
+    class_iou: dict[str, float] | None = None
 
     @property
     def kept(self) -> float:
         """How much of FP32 there still is, 1 for all of it, whatever the task."""
         found = (
             self.cosine,
-            self.mean_iou,
+            self.mask_agreement,
             self.tag_agreement,
             None if self.relative_error is None else 1 - self.relative_error,
         )

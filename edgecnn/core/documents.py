@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 
 from edgecnn.errors import InputError
 
@@ -60,7 +60,7 @@ def _complaint(path: Path, lines: dict[_Location, int], model: type[BaseModel], 
     line = next((lines[location[:end]] for end in range(len(location), -1, -1) if location[:end] in lines), 1)
     key = ".".join(str(part) for part in location)
     if detail["type"] == "extra_forbidden":
-        known = list(_fields_at(model, location[:-1]))
+        known = _fields_at(model, detail["loc"][:-1])
         near = difflib.get_close_matches(str(location[-1]), known, n=1)
         advice = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
         return f"{path}:{line}: unknown key '{key}'; {advice}"
@@ -81,15 +81,22 @@ def _place_in_file(location: _Location, lines: dict[_Location, int]) -> _Locatio
 
 
 def _fields_at(model: type[BaseModel], location: _Location) -> list[str]:
-    """Names of the keys that the model allows at a location."""
+    """Names of the keys that the model allows at a location, which may name the members of unions on its way."""
     current: Any = model
     for part in location:
-        field = getattr(current, "model_fields", {}).get(str(part))
-        if field is None:
-            # An index into a list, or a key of a mapping: stay with the element's type, found below.
-            continue
-        current = _model_in(field.annotation)
-    return list(getattr(current, "model_fields", {}))
+        member = _tagged(current, part)
+        field = getattr(_model_in(current), "model_fields", {}).get(str(part))
+        # An index into a list, or a key of a mapping, is neither: stay with the element's type.
+        current = member or (field.annotation if field is not None else current)
+    return list(getattr(_model_in(current), "model_fields", {}))
+
+
+def _tagged(annotation: Any, tag: int | str) -> Any:
+    """The member of a union that goes by a tag, if there is one."""
+    for inner in get_args(annotation):
+        if found := get_args(inner)[0] if Tag(str(tag)) in get_args(inner) else _tagged(inner, tag):
+            return found
+    return None
 
 
 def _model_in(annotation: Any) -> Any:

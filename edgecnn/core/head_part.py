@@ -1,10 +1,10 @@
-"""The part of a recipe that makes a detector of a classifier."""
+"""The part of a recipe that makes another network of a classifier: a detector, or one that gives masks."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from edgecnn.core.detector import Layout
 from edgecnn.core.part import Part
@@ -29,6 +29,11 @@ class HeadPart(Part):
     )
 
     @property
+    def task(self) -> Literal["detection"]:
+        """Of the network that it makes."""
+        return "detection"
+
+    @property
     def largest_side(self) -> int:
         """Pixels of the largest object that it can put a box around."""
         return 2 * (self.bins - 1) * STRIDES[-1]
@@ -44,3 +49,58 @@ class HeadPart(Part):
             cell_point="centre",
             bins=self.bins,
         )
+
+    def require_fits(self, size_hw: tuple[int, int]) -> None:
+        """Refuse an input of a size that it cannot have.
+
+        Raises:
+            ValueError: It is so.
+        """
+        _require_whole(size_hw)
+        if max(size_hw) > self.largest_side:
+            raise ValueError(
+                f"model.head: with bins: {self.bins} no object can be larger than {self.largest_side} pixels, and the "
+                f"input has {max(size_hw)}: give it more bins"
+            )
+
+
+class LrasppPart(Part):
+    """Lite R-ASPP on the network: masks from its maps at strides 8 and 16 instead of its last layers."""
+
+    kind: Literal["lraspp"]
+    width: int = Field(default=128, gt=0, description="channels that the coarser map is brought to")
+    stride: Literal[1, 2, 4, 8] = Field(
+        default=1,
+        description="pixels of the input for each cell of the mask, either way. 1: the mask is as large as the input; "
+        "4 leaves a sixteenth to copy and to look through, and its edges are steps of 4 pixels. It can be changed "
+        "without training anew",
+    )
+
+    @property
+    def task(self) -> Literal["segmentation"]:
+        """Of the network that it makes."""
+        return "segmentation"
+
+    def require_fits(self, size_hw: tuple[int, int]) -> None:
+        """See ``HeadPart.require_fits``."""
+        _require_whole(size_hw)
+
+
+def _require_whole(size_hw: tuple[int, int]) -> None:
+    if any(side % STRIDES[-1] for side in size_hw):
+        raise ValueError(f"model.head wants preprocess.size_hw in multiples of {STRIDES[-1]}, not {size_hw}")
+
+
+def _kind(head: Any) -> Any:
+    """What says which head is meant; a detector's need not be named."""
+    return head.get("kind", "light") if isinstance(head, dict) else getattr(head, "kind", None)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+Head = Annotated[
+    Annotated[HeadPart, Tag("light")] | Annotated[LrasppPart, Tag("lraspp")],
+    Discriminator(
+        _kind,
+        custom_error_type="head_kind",
+        custom_error_message="kind should be 'light' (a detector) or 'lraspp' (masks)",
+    ),
+]

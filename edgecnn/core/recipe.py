@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from edgecnn.core.classifier import Shown
 from edgecnn.core.detection_part import DetectionPart
-from edgecnn.core.head_part import STRIDES, HeadPart
+from edgecnn.core.head_part import Head
 from edgecnn.core.part import Part as _Part
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.readings import EmbeddingPart, MultilabelPart, RegressionPart, SegmentationPart
@@ -23,7 +23,7 @@ ACCURACY_NAMES: dict[Task, str] = {
     "multilabel": "mAP",
     "regression": "kept of FP32",
     "embedding": "cosine with FP32",
-    "segmentation": "IoU with FP32",
+    "segmentation": "mIoU",
 }
 # What a network that has been trained for an objective does.
 _TRAINED_TASKS: dict[Objective, Task] = {
@@ -31,6 +31,7 @@ _TRAINED_TASKS: dict[Objective, Task] = {
     "multilabel": "multilabel",
     "regression": "regression",
     "detection": "detection",
+    "segmentation": "segmentation",
 }
 _NAMED_NETWORKS = ("zoo", "torchvision", "timm")
 
@@ -72,8 +73,9 @@ class ModelPart(_Part):
         description="part of the values before a fully connected layer that are zero in training, such as 0.2 to 0.5",
     )
     pruned: bool = Field(default=False, description="layers are made as narrow as its weights, which train.prune cut")
-    head: HeadPart | None = Field(
-        default=None, description="make a detector of the network, for task: detection; {} is one of the usual size"
+    head: Head | None = Field(
+        default=None,
+        description="make a detector of the network ({}: of the usual size), or one for masks ({kind: lraspp})",
     )
 
 
@@ -111,7 +113,7 @@ class GatePart(_Part):
         default=1.0,
         ge=0,
         description="accuracy lost against FP32, at most, in percentage points: top-1, the mAP of a detector "
-        "or of several labels, or the R2 of values",
+        "or of several labels, the R2 of values, or the mIoU of masks",
     )
     min_map_kept: float | None = Field(
         default=0.99,
@@ -142,7 +144,7 @@ class GatePart(_Part):
     )
     min_cosine: float = Field(default=0.98, ge=-1, le=1, description="embeddings: mean cosine with FP32's, at least")
     min_mean_iou: float = Field(
-        default=0.95, ge=0, le=1, description="segmentation: mean intersection over union with FP32's masks, at least"
+        default=0.95, ge=0, le=1, description="segmentation without known masks: mean IoU with FP32's masks, at least"
     )
     check_preprocess: bool = Field(
         default=True, description="refuse a preprocessing that another does clearly better than, on labelled pictures"
@@ -226,18 +228,16 @@ class Recipe(_Part):
             raise ValueError("values are learnt in their own unit: no regression.scale or offset goes with train")
         if self.task == "detection" and self.model.head is None:
             raise ValueError("a detector is trained with model.head, such as head: {}")
+        if self.task == "segmentation" and self.model.head is None and not is_callable(self.model.source):
+            raise ValueError("masks are trained with model.head: {kind: lraspp}, or with a network of your own")
 
-    def _require_head_fits(self, head: HeadPart) -> None:
-        size_hw = self.preprocess.size_hw
-        if self.task != "detection" or is_onnx(self.model.source):
-            raise ValueError("model.head goes with task: detection, and with a network that is no ONNX file")
-        if any(side % STRIDES[-1] for side in size_hw):
-            raise ValueError(f"model.head wants preprocess.size_hw in multiples of {STRIDES[-1]}, not {size_hw}")
-        if max(size_hw) > head.largest_side:
+    def _require_head_fits(self, head: Head) -> None:
+        if self.task != head.task or is_onnx(self.model.source):
             raise ValueError(
-                f"model.head: with bins: {head.bins} no object can be larger than {head.largest_side} pixels, and the "
-                f"input has {max(size_hw)}: give it more bins"
+                f"model.head goes with task: {head.task} if its kind is {head.kind}, and with a network that is no "
+                "ONNX file"
             )
+        head.require_fits(self.preprocess.size_hw)
 
 
 def is_onnx(source: str) -> bool:

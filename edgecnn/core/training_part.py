@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from edgecnn.core.part import Part
 from edgecnn.core.slim_part import PrunePart, TeacherPart
 
-Objective = Literal["softmax", "multilabel", "regression", "detection"]
+Objective = Literal["softmax", "multilabel", "regression", "detection", "segmentation"]
 
 
 class DataPart(Part):
@@ -18,6 +18,10 @@ class DataPart(Part):
     For detectors labels are boxes: a COCO JSON file, a folder with images/ and labels/ (YOLO) or its data.yaml, or a
     folder with Annotations/ and JPEGImages/ (Pascal VOC) or one of its ImageSets/Main/*.txt. A classifier is trained on
     these too: on each box as a picture, or with train.objective: multilabel on which classes are in a picture.
+
+    For masks: a folder with images/ and masks/, one with JPEGImages/ and SegmentationClass/ (Pascal VOC) or one of its
+    ImageSets/Segmentation/*.txt, or a CSV file with columns path and mask. A mask is a PNG, grey or with a palette,
+    whose pixels are class numbers; 255 counts for nothing.
     """
 
     train: str | None = None
@@ -80,7 +84,8 @@ class TrainPart(Part):
     objective: Objective = Field(
         default="softmax",
         description="softmax: one class of several; multilabel: any number of classes (binary cross entropy); "
-        "regression: numbers (Huber loss of standardized targets); detection: boxes, for task: detection",
+        "regression: numbers (Huber loss of standardized targets); detection: boxes, for task: detection; "
+        "segmentation: masks (cross entropy of each pixel), for task: segmentation",
     )
     pretrained: str | None = Field(
         default=None,
@@ -126,7 +131,8 @@ class TrainPart(Part):
     clip_norm: float | None = Field(default=None, gt=0, description="largest norm of all gradients together")
     balance: Literal["none", "sampling", "loss"] = Field(
         default="none",
-        description="for classes of unequal size. sampling: rare ones are drawn more often; loss: they weigh more",
+        description="for classes of unequal size. sampling: rare ones are drawn more often; loss: they weigh more, by "
+        "the inverse of how many samples, or pixels, there are of each",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="of multiplications; auto: bf16 on a GPU that has it, fp16 on others, fp32 on CPUs"
@@ -146,8 +152,8 @@ class TrainPart(Part):
     def _consistent(self) -> TrainPart:
         if self.objective == "regression" and (self.label_smoothing or self.balance != "none"):
             raise ValueError("label_smoothing and balance are about classes, and regression has none")
-        if self.objective == "detection":
-            self._require_for_boxes()
+        if self.objective in ("detection", "segmentation"):
+            self._require_for_places()
         if self.layers == "head" and (self.layer_decay < 1 or self.unfreeze_epochs):
             raise ValueError("layer_decay and unfreeze_epochs are about layers that do not learn with layers: head")
         if self.views > 1 and self.layers != "head":
@@ -162,14 +168,13 @@ class TrainPart(Part):
             raise ValueError("prune goes with layers: all; layers that do not learn cannot make up for lost channels")
         return self
 
-    def _require_for_boxes(self) -> None:
+    def _require_for_places(self) -> None:
+        what = "boxes" if self.objective == "detection" else "masks"
         if self.layers == "head":
-            raise ValueError(
-                "layers: head is for classifiers: for a detector, unfreeze_epochs and layer_decay spare it"
-            )
-        if self.label_smoothing or self.mixup or self.balance == "loss":
-            raise ValueError(
-                "label_smoothing, mixup and balance: loss are for classifiers; boxes have balance: sampling"
-            )
+            raise ValueError("layers: head is for classifiers: unfreeze_epochs and layer_decay spare the trunk")
+        if self.objective == "detection" and (self.label_smoothing or self.balance == "loss"):
+            raise ValueError("label_smoothing and balance: loss are not for boxes, which have balance: sampling")
+        if self.mixup:
+            raise ValueError(f"mixup is for classifiers, and not for {what}")
         if self.augment.crop is not None or self.augment.policy != "none" or self.augment.erase:
-            raise ValueError("augment: crop, policy and erase know no boxes; scale and translate crop and zoom")
+            raise ValueError(f"augment: crop, policy and erase know no {what}; scale and translate crop and zoom")

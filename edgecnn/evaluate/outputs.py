@@ -14,8 +14,16 @@ from edgecnn.core.progress import Progress
 from edgecnn.core.readings import Embedder, Regressor, Segmenter, Tagger
 from edgecnn.evaluate.accuracy import frames_of
 from edgecnn.evaluate.parity import Network, only_output
-from edgecnn.evaluate.target_figures import f1_score, tag_figures, value_figures
-from edgecnn.vision.decode_readings import class_map, decode_embedding, decode_measurements, decode_tags
+from edgecnn.evaluate.target_figures import f1_score, mask_figures, tag_figures, value_figures
+from edgecnn.vision.decode_readings import (
+    class_map,
+    decode_embedding,
+    decode_measurements,
+    decode_tags,
+    mask_in_frame,
+)
+from edgecnn.vision.mask_figures import pixel_confusion
+from edgecnn.vision.mask_set import MaskSet
 
 Array = npt.NDArray[Any]
 Reading = Tagger | Regressor | Embedder | Segmenter
@@ -54,23 +62,25 @@ def predict_outputs(network: Network, paths: Sequence[Path], usage: Reading, pro
     return np.stack(rows)
 
 
-def output_accuracy_of(found: Array, reference: Array, usage: Reading, targets: Array | None = None) -> OutputAccuracy:
+def output_accuracy_of(
+    found: Array, reference: Array, usage: Reading, targets: Array | MaskSet | None = None
+) -> OutputAccuracy:
     """How near the outputs of two networks are, of the same pictures and from ``predict_outputs``, and how good.
 
     Args:
         found: Of the network in question.
         reference: Of the FP32 network.
         usage: What they are.
-        targets: (N, labels or values): what is right, where that is known.
+        targets: What is right, where that is known: (N, labels or values), or the pictures' masks.
     """
     match usage:
         case Tagger():
             bars = usage.thresholds
             agreement = f1_score(found >= bars, reference >= bars)
-            figures = {} if targets is None else tag_figures(found, targets, bars, usage.labels)
+            figures = tag_figures(found, targets, bars, usage.labels) if isinstance(targets, np.ndarray) else {}
             return OutputAccuracy(images=len(found), tag_agreement=agreement, **figures)
         case Regressor():
-            figures = {} if targets is None else value_figures(found, targets, usage.labels)
+            figures = value_figures(found, targets, usage.labels) if isinstance(targets, np.ndarray) else {}
             return OutputAccuracy(images=len(found), relative_error=relative_error(found, reference), **figures)
         case Embedder():
             cosines = (found.astype(np.float64) * reference).sum(axis=1)
@@ -78,8 +88,13 @@ def output_accuracy_of(found: Array, reference: Array, usage: Reading, targets: 
         case Segmenter():
             return OutputAccuracy(
                 images=len(found),
-                mean_iou=mean_iou(found, reference, len(usage.labels)),
+                mask_agreement=mask_agreement(found, reference, len(usage.labels)),
                 pixel_agreement=float((found == reference).mean()),
+                **(
+                    mask_figures(_confusion(found, targets, usage), usage.labels)
+                    if isinstance(targets, MaskSet)
+                    else {}
+                ),
             )
 
 
@@ -96,9 +111,19 @@ def relative_error(found: Array, reference: Array) -> float:
     return float((error / np.maximum(spread, np.finfo(np.float64).tiny)).max())
 
 
-def mean_iou(found: Array, reference: Array, classes: int) -> float:
+def mask_agreement(found: Array, reference: Array, classes: int) -> float:
     """Intersection over union of each class over all pictures together, the mean of the classes that occur."""
     pairs = np.bincount(reference.ravel().astype(np.int64) * classes + found.ravel(), minlength=classes**2)
     table = pairs.reshape(classes, classes)
     union = table.sum(axis=0) + table.sum(axis=1) - table.diagonal()
     return float((table.diagonal()[union > 0] / union[union > 0]).mean())
+
+
+def _confusion(found: Array, truth: MaskSet, usage: Segmenter) -> Array:
+    """Pixels of the pictures by their true class, a row, and the one that the network's cells (N, h, w) give them."""
+    table = np.zeros((len(usage.labels),) * 2, dtype=np.int64)
+    for index, cells in enumerate(found):
+        _, right = truth.pair(index)
+        named = mask_in_frame(cells, usage.preprocess, (right.shape[0], right.shape[1]))
+        table += pixel_confusion(named, right, len(usage.labels))
+    return table

@@ -1,4 +1,4 @@
-"""How good labels and values are where it is known what is right."""
+"""How good labels, values and masks are where it is known what is right."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from edgecnn.vision.mask_figures import class_iou, mean_iou
 
 Array = npt.NDArray[Any]
 
@@ -74,4 +76,20 @@ def value_figures(values: Array, targets: Array, labels: Sequence[str]) -> dict[
     return {
         "mean_absolute_error": dict(zip(labels, errors.tolist(), strict=True)),
         "r2": float((1 - residual[varies] / total[varies]).mean()) if varies.any() else None,
+    }
+
+
+def mask_figures(confusion: Array, labels: Sequence[str]) -> dict[str, Any]:
+    """Of a network for masks: ``mean_iou`` and ``class_iou`` of the classes that occur, and ``pixel_accuracy``.
+
+    Args:
+        confusion: (labels, labels), see ``edgecnn.vision.mask_figures.pixel_confusion``.
+        labels: Names of the classes.
+    """
+    found = class_iou(confusion)
+    total = int(confusion.sum())
+    return {
+        "mean_iou": mean_iou(confusion),
+        "pixel_accuracy": float(confusion.trace()) / total if total else None,
+        "class_iou": {label: float(iou) for label, iou in zip(labels, found, strict=True) if not np.isnan(iou)},
     }

@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 from torchvision.tv_tensors import BoundingBoxes
-from torchvision.tv_tensors import Image as Planes
 
-from edgecnn.core.frame import Image
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.training_part import TrainPart
-from edgecnn.train.augment import drawn_affine, transform_of
+from edgecnn.train.augment import drawn_affine
 from edgecnn.train.box_loss import FILLING, IGNORED
-from edgecnn.train.loader import KEPT_BYTES, Batch, loaded
+from edgecnn.train.loader import Batch, loaded
 from edgecnn.train.order import Key, Order, drawing_from, in_order
+from edgecnn.train.warping import Warping, from_picture, stacked
 from edgecnn.vision.boxes import box_areas, clip_boxes
 from edgecnn.vision.detection_set import DetectionSet
-from edgecnn.vision.preprocess import preprocess, resize_and_crop
+from edgecnn.vision.preprocess import resize_and_crop
 from edgecnn.vision.target_set import tags_of_boxes
 
 # Of an object that is cut by the picture's edge this much must be left, or it is neither object nor background.
@@ -67,78 +65,25 @@ class _BoxedPictures(Dataset[Any]):
 
     def __init__(self, boxes: DetectionSet, spec: Preprocess, config: TrainPart) -> None:
         self._boxes, self._spec, self._config = boxes, spec, config
-        still = {"degrees": 0.0, "translate": 0.0, "scale": (1.0, 1.0)}
-        self._transform = transform_of(config.augment.model_copy(update=still), spec)
-        # What is left to do for a picture that has the input's size already.
-        self._rest = spec.model_copy(update={"resize": "stretch", "shorter_side": None})
-        self._kept: dict[int, Image] = {}
-        self._room = KEPT_BYTES // max(config.workers, 1)
+        self._warping = Warping(spec, config)
 
     def __getitem__(self, key: Key) -> tuple[torch.Tensor, Rows]:
         epoch, index = key
         objects = self._boxes.objects[index]
         classes = np.where(objects.ignored, IGNORED, objects.classes).astype(np.float32)
+        place, size_hw = from_picture(self._boxes.sizes_hw[index], self._spec), self._spec.size_hw
         if epoch is None:
             picture = self._boxes.picture(index)
-            place = _from_picture(self._boxes.sizes_hw[index], self._spec)
-            rows = _rows(objects.boxes_xyxy, classes, place, self._spec.size_hw)
-            return self._tensor(resize_and_crop(picture, self._spec)), rows
-        with drawing_from(self._config.seed, epoch, index):
-            size_hw = self._spec.size_hw
-            change = drawn_affine(self._config.augment, size_hw)
-            place = change @ _from_picture(self._boxes.sizes_hw[index], self._spec)
             rows = _rows(objects.boxes_xyxy, classes, place, size_hw)
-            seen = self._warped(self._large(index), change)
-            if self._transform is not None:
-                seen, rows = self._changed(seen, rows)
-            return self._tensor(seen), rows
-
-    def _large(self, index: int) -> Image:
-        """The picture no larger than augmentation can need it, from memory where it is there."""
-        kept = self._kept.get(index)
-        if kept is None:
-            picture = self._boxes.picture(index)
-            place = self._spec.placement(self._boxes.sizes_hw[index])
-            most = self._config.augment.scale[1]
-            wanted = [round(side * most) for side in place.resized_hw]
-            if wanted[0] < picture.shape[0] and wanted[1] < picture.shape[1]:
-                picture = cv2.resize(picture, (wanted[1], wanted[0]), interpolation=cv2.INTER_AREA)
-            if self._spec.color == "gray":
-                picture = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-            kept = picture.astype(np.uint8, copy=False)
-            if kept.nbytes <= self._room:
-                self._room -= kept.nbytes
-                self._kept[index] = kept
-        return kept
-
-    def _warped(self, picture: Image, change: npt.NDArray[np.float64]) -> Image:
-        """A picture, whatever size it is kept in, changed and at the input's size, with padding around it."""
-        height, width = self._spec.size_hw
-        matrix = change @ _from_picture((picture.shape[0], picture.shape[1]), self._spec)
-        # OpenCV counts from the centres of pixels, boxes and placements from their corners.
-        half = np.asarray([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-        whole = np.linalg.inv(half) @ matrix @ half
-        grey = (self._spec.padding,) * 3
-        return cv2.warpAffine(picture, whole[:2], (width, height), borderValue=grey).astype(np.uint8, copy=False)
-
-    def _changed(self, picture: Image, rows: Rows) -> tuple[Image, Rows]:
-        assert self._transform is not None
-        planes = picture[None] if picture.ndim == 2 else picture[:, :, ::-1].transpose(2, 0, 1)
-        boxes = BoundingBoxes(torch.from_numpy(rows[:, 1:].copy()), format="XYXY", canvas_size=self._spec.size_hw)  # type: ignore[call-overload]
-        made, moved = self._transform(Planes(torch.from_numpy(np.ascontiguousarray(planes))), boxes)
-        image, corners = made.numpy(), moved.numpy()
-        image = image[0] if picture.ndim == 2 else np.ascontiguousarray(image[::-1].transpose(1, 2, 0))
-        return image, np.concatenate([rows[:, :1], corners.reshape(-1, 4)], axis=1).astype(np.float32)
-
-    def _tensor(self, picture: Image) -> torch.Tensor:
-        return torch.from_numpy(preprocess(picture, self._rest)[0])
-
-
-def _from_picture(picture_hw: tuple[int, int], spec: Preprocess) -> npt.NDArray[np.float64]:
-    """(3, 3): from points of a picture to those of the input, both counted from the corners of pixels."""
-    place = spec.placement(picture_hw)
-    down, across = (made / size for made, size in zip(place.resized_hw, picture_hw, strict=True))
-    return np.asarray([[across, 0, place.left], [0, down, place.top], [0, 0, 1]], dtype=np.float64)
+            return self._warping.tensor(resize_and_crop(picture, self._spec)), rows
+        with drawing_from(self._config.seed, epoch, index):
+            change = drawn_affine(self._config.augment, size_hw)
+            rows = _rows(objects.boxes_xyxy, classes, change @ place, size_hw)
+            (picture,) = self._warping.large(index, lambda: (self._boxes.picture(index),))
+            boxes = BoundingBoxes(torch.from_numpy(rows[:, 1:].copy()), format="XYXY", canvas_size=size_hw)  # type: ignore[call-overload]
+            seen, moved = self._warping.changed(self._warping.warped(picture, change), boxes)
+            rows = np.concatenate([rows[:, :1], moved.numpy().reshape(-1, 4)], axis=1).astype(np.float32)
+            return self._warping.tensor(seen), rows
 
 
 def _rows(boxes_xyxy: Rows, classes: Rows, place: npt.NDArray[np.float64], size_hw: tuple[int, int]) -> Rows:
@@ -162,6 +107,4 @@ def _stacked(items: Sequence[tuple[torch.Tensor, Rows]]) -> Batch:
     targets[:, :, 0] = FILLING
     for target, (_, rows) in zip(targets, items, strict=True):
         target[: len(rows)] = rows
-    pictures = torch.stack([picture for picture, _ in items])
-    # The order in which convolutions of a CPU, depthwise ones above all, are fastest.
-    return pictures.contiguous(memory_format=torch.channels_last), torch.from_numpy(targets)
+    return stacked([picture for picture, _ in items]), torch.from_numpy(targets)

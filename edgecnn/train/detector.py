@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from edgecnn.core.detector import Detector
+from edgecnn.core.head_part import HeadPart
 from edgecnn.core.progress import Progress
 from edgecnn.core.recipe import ModelPart
 from edgecnn.core.training_part import TrainPart
 from edgecnn.train.boxed_pictures import BoxedBatches
 from edgecnn.train.detection_goal import Detection
-from edgecnn.train.layers import blocks_of, set_batch_norm_momentum
-from edgecnn.train.light_detector import LightDetector
-from edgecnn.train.loop import Learning
-from edgecnn.train.network import LOOKED_AT, Trained
-from edgecnn.train.zoo import begin_with, build_module
+from edgecnn.train.network import Trained, begun_network, train_on_places
 from edgecnn.vision.detection_set import DetectionSet
 
 
@@ -44,29 +39,9 @@ def train_detector(
         InputError: The network has not the maps that a head wants, or does not begin with such weights.
         GateMissed: It diverges.
     """
-    torch.manual_seed(config.seed)
-    module = build_module(model)
-    assert model.head is not None  # the recipe saw to it
-    assert isinstance(module, LightDetector)
-    if config.pretrained is not None:
-        begin_with(module, model, config.pretrained)
-    if config.batch_norm_momentum is not None:
-        set_batch_norm_momentum(module, config.batch_norm_momentum)
+    module = begun_network(model, config)
+    assert isinstance(model.head, HeadPart)  # the recipe saw to it
     goal = Detection(usage, model.head)
-    train_batches = BoxedBatches(train, usage.preprocess, config)
-    validation_batches = BoxedBatches(validation, usage.preprocess, config) if validation is not None else None
-    module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    blocks = _blocks_of(module, model.source)
-    learned = Learning(module, blocks, goal, train_batches, validation_batches, config, state, progress).learn()
-    on_train = goal.judged(module, train_batches, count=LOOKED_AT)
-    on_validation = goal.judged(module, validation_batches) if validation_batches is not None else None
-    module.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
-    return Trained(module.eval(), learned, goal.figure_name, on_train, on_validation)
-
-
-def _blocks_of(module: LightDetector, source: str) -> list[list[str]]:
-    """Names of parameters in blocks: the trunk's, then neck and heads as the last."""
-    prefix = "trunk.body."
-    trunk = [[prefix + name for name in block] for block in blocks_of(module.trunk.body, source)]
-    rest = [name for name, _ in module.named_parameters() if not name.startswith(prefix)]
-    return [*trunk, rest]
+    batches = BoxedBatches(train, usage.preprocess, config)
+    watched = BoxedBatches(validation, usage.preprocess, config) if validation is not None else None
+    return train_on_places(module, model.source, goal, batches, watched, config, state, progress)

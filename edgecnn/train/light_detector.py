@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from edgecnn.core.head_part import SIDES, STRIDES, HeadPart
-from edgecnn.train.trunk import Trunk
-from edgecnn.train.weights import fill, under_own_names
+from edgecnn.train.headed import Headed
 
 # What a cell says of each class before it has learnt: most cells see nothing (Lin et al., "Focal Loss", 2017).
 _FIRST_PROBABILITY = 0.01
@@ -19,7 +18,7 @@ _KERNEL = 5
 _KINDS = ("weight", "bias")
 
 
-class LightDetector(nn.Module):
+class LightDetector(Headed):
     """A trunk, a neck that carries what is seen at each resolution to the others, and a head at each.
 
     The neck goes down and up once (path aggregation: Liu et al., "PANet", 2018) by sums, and everything in it and in
@@ -35,8 +34,7 @@ class LightDetector(nn.Module):
     """
 
     def __init__(self, network: nn.Module, source: str, classes: int, part: HeadPart) -> None:
-        super().__init__()
-        self.trunk = Trunk(network, source)
+        super().__init__(network, source, [(stride,) for stride in STRIDES])
         self.neck = _Neck(self.trunk.widths, part.width)
         self.heads = nn.ModuleList(_head(part, classes + SIDES * part.bins) for _ in STRIDES)
         for head in self.heads:
@@ -55,29 +53,8 @@ class LightDetector(nn.Module):
         return torch.cat(rows, dim=2).transpose(1, 2)
 
     def class_layers(self) -> list[str]:
-        """Names of the parameters whose size depends on the number of classes."""
+        """See ``Headed.class_layers``."""
         return [f"heads.{index}.{len(head) - 1}.{kind}" for index, head in enumerate(self.heads) for kind in _KINDS]  # type: ignore[arg-type]
-
-
-def begin_detector(module: LightDetector, state: Mapping[str, torch.Tensor], named: str, source: str) -> None:
-    """Fill a detector with the weights of another one, or its trunk with those of a classifier.
-
-    Raises:
-        InputError: They are neither.
-    """
-    own = module.state_dict()
-    found = under_own_names(state, own)
-    if any(name in own and not name.startswith("trunk.") for name in found):
-        # The last convolutions say the classes: for others they begin anew.
-        for name in module.class_layers():
-            if name in found and found[name].shape[1:] == own[name].shape[1:]:
-                found[name] = found[name] if found[name].shape == own[name].shape else own[name]
-        fill(module, found, named, source)
-        return
-    body = module.trunk.body
-    own = body.state_dict()
-    found = {name: value for name, value in under_own_names(state, own).items() if name in own}
-    fill(body, found, named, source)
 
 
 class _Neck(nn.Module):

@@ -14,10 +14,11 @@ from edgecnn.core.recipe import ModelPart
 from edgecnn.core.training_part import TrainPart
 from edgecnn.errors import InputError
 from edgecnn.train.features import features_of
+from edgecnn.train.headed import blocks_with_head
 from edgecnn.train.layers import blocks_of, head_of, set_batch_norm_momentum, unscale
 from edgecnn.train.loader import Batches, FeatureBatches, PictureBatches
 from edgecnn.train.loop import Learned, Learning
-from edgecnn.train.objectives import Judged, Regression, goal_of
+from edgecnn.train.objectives import Goal, Judged, Regression, goal_of
 from edgecnn.train.samples import Samples
 from edgecnn.train.slim import Slim, require_slimmable, slimmed
 from edgecnn.train.teacher import teacher_of
@@ -76,12 +77,7 @@ def train_network(
         InputError: The network and the samples do not go together.
         GateMissed: It diverges.
     """
-    torch.manual_seed(config.seed)
-    module = build_module(model)
-    if config.pretrained is not None:
-        begin_with(module, model, config.pretrained)
-    if config.batch_norm_momentum is not None:
-        set_batch_norm_momentum(module, config.batch_norm_momentum)
+    module = begun_network(model, config)
     name, head = head_of(module, model.source)
     outputs = int(head.weight.shape[0])
     wanted = train.targets.shape[1] if train.targets.ndim == 2 else int(train.targets.max()) + 1
@@ -132,3 +128,52 @@ def train_network(
         unscale(head, goal.means, goal.deviations)
     module.eval()
     return Trained(module, learned, goal.figure_name, on_train, on_validation, of_teacher, slim)
+
+
+def begun_network(model: ModelPart, config: TrainPart) -> nn.Module:
+    """A network with the weights that its training begins with, drawn from the seed where there are no others.
+
+    Raises:
+        InputError: There is no such network, or it does not begin with such weights.
+    """
+    torch.manual_seed(config.seed)
+    module = build_module(model)
+    if config.pretrained is not None:
+        begin_with(module, model, config.pretrained)
+    if config.batch_norm_momentum is not None:
+        set_batch_norm_momentum(module, config.batch_norm_momentum)
+    return module
+
+
+def train_on_places(
+    module: nn.Module,
+    source: str,
+    goal: Goal,
+    train: Batches,
+    validation: Batches | None,
+    config: TrainPart,
+    state: Path,
+    progress: Progress,
+) -> Trained:
+    """Train all layers of a network whose targets have places in the picture: boxes or masks.
+
+    Args:
+        module: The network, with the weights that it begins with.
+        source: What the user calls it.
+        goal: What is minimized.
+        train: What it learns from.
+        validation: What it is watched on.
+        config: How.
+        state: A file that a run which was killed goes on from; it is left there.
+        progress: Who is told.
+
+    Raises:
+        GateMissed: It diverges.
+    """
+    module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    blocks = blocks_with_head(module, source)
+    learned = Learning(module, blocks, goal, train, validation, config, state, progress).learn()
+    on_train = goal.judged(module, train, count=LOOKED_AT)
+    on_validation = goal.judged(module, validation) if validation is not None else None
+    module.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+    return Trained(module.eval(), learned, goal.figure_name, on_train, on_validation)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,7 +15,7 @@ from torch.nn import functional
 from edgecnn.core.training_part import TrainPart
 from edgecnn.train.loader import Batches
 from edgecnn.train.order import class_weights
-from edgecnn.train.outputs import Array, outputs_of
+from edgecnn.train.outputs import Array, outputs_of, tensors_of
 
 # What GoogLeNet's paper (Szegedy et al., 2014) weighs auxiliary classifiers by.
 _AUXILIARY = 0.3
@@ -213,7 +212,7 @@ def goal_of(config: TrainPart, targets: Array, outputs: int) -> Softmax | Multil
 
 def total_loss(goal: Goal, result: Any, targets: torch.Tensor) -> torch.Tensor:
     """The loss of what a network in training gives: a tensor, or one and those of auxiliary classifiers."""
-    main, *others = _tensors(result)
+    main, *others = tensors_of(result)
     if not others:
         return goal.loss(main, targets)
     return goal.loss(main, targets) + _AUXILIARY * sum(
@@ -223,14 +222,7 @@ def total_loss(goal: Goal, result: Any, targets: torch.Tensor) -> torch.Tensor:
 
 def main_output(result: Any) -> torch.Tensor:
     """What a network in training gives, without what its auxiliary classifiers do."""
-    return _tensors(result)[0]
-
-
-def _tensors(result: Any) -> list[torch.Tensor]:
-    if isinstance(result, torch.Tensor):
-        return [result]
-    found: Sequence[Any] = list(result.values()) if isinstance(result, Mapping) else list(result)
-    return [part for part in found if isinstance(part, torch.Tensor)]
+    return tensors_of(result)[0]
 
 
 def mixed(inputs: torch.Tensor, shares: torch.Tensor, alpha: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

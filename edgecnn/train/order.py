@@ -36,8 +36,16 @@ def drawing_from(*numbers: int) -> Generator[None]:
 
 def class_weights(targets: npt.NDArray[Any], classes: int) -> npt.NDArray[np.float64]:
     """For each class, what makes all of them weigh alike, 1 in the mean over samples; targets are class numbers."""
-    counts = np.bincount(targets, minlength=classes)
-    return len(targets) / (max(int((counts > 0).sum()), 1) * np.maximum(counts, 1))
+    return inverse_frequency(np.bincount(targets, minlength=classes))
+
+
+def inverse_frequency(counts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Weights that make all classes with these counts weigh alike, 1 in the mean over what is counted.
+
+    The weight of a class that is counted n times is N / (K n), with N the sum of all counts and K the classes that
+    are counted at all.
+    """
+    return counts.sum() / (max(int((counts > 0).sum()), 1) * np.maximum(counts, 1))
 
 
 class Order:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,5 +42,13 @@ def outputs_by_batch(
             else:
                 with fabric.autocast():
                     result = module(inputs.to(device))
-            outputs = result.float().cpu()
+            outputs = tensors_of(result)[0].float().cpu()
         yield outputs, targets
+
+
+def tensors_of(result: Any) -> list[torch.Tensor]:
+    """The tensors of what a network gives: one, or one and those of auxiliary outputs."""
+    if isinstance(result, torch.Tensor):
+        return [result]
+    found: Sequence[Any] = list(result.values()) if isinstance(result, Mapping) else list(result)
+    return [part for part in found if isinstance(part, torch.Tensor)]

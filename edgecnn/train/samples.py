@@ -18,6 +18,7 @@ from edgecnn.errors import InputError
 from edgecnn.vision.annotations import open_detection_set
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet, open_image_set, read_image
+from edgecnn.vision.mask_set import MaskSet
 from edgecnn.vision.target_set import TargetSet, holds_boxes, open_tags, open_values, tags_of_boxes
 
 _SMALLEST_SIDE = 2
@@ -124,3 +125,8 @@ def _crops(found: DetectionSet) -> Samples:
 def classes_of_pictures(found: DetectionSet) -> Samples:
     """Pictures with boxes as samples whose targets are the classes that are there: float32 (N, classes)."""
     return _of_targets(tags_of_boxes(found))
+
+
+def classes_of_masks(found: MaskSet) -> Samples:
+    """Pictures with masks as samples whose targets are the classes that are there: float32 (N, classes)."""
+    return Samples(found.name, found.paths, (None,) * len(found), found.presence, found.classes)

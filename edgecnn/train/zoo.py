@@ -10,12 +10,15 @@ from typing import Any
 import torchvision
 from torch import nn
 
+from edgecnn.core.head_part import HeadPart
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.recipe import ModelPart, is_callable
 from edgecnn.errors import EnvironmentMissing, InputError, missing_extra
 from edgecnn.train.callables import build_from_callable, called
+from edgecnn.train.headed import Headed, begin_headed
 from edgecnn.train.layers import outer_layers, set_layers
-from edgecnn.train.light_detector import LightDetector, begin_detector
+from edgecnn.train.light_detector import LightDetector
+from edgecnn.train.lraspp import Lraspp
 from edgecnn.train.narrow import fit_to
 from edgecnn.train.networks import NETWORKS
 from edgecnn.train.weights import State, fill, read_state_dict, under_own_names
@@ -27,7 +30,7 @@ DEFAULT = "default"
 def build_module(model: ModelPart) -> nn.Module:
     """The network of a recipe with fresh random weights, or with those that the recipe's own code gives it.
 
-    With ``model.head`` it is a detector on that network, whose last layers are gone.
+    With ``model.head`` it is that network with another head; its own last layers are gone.
 
     Raises:
         InputError: No network of that name, or it does not take the recipe's arguments.
@@ -35,7 +38,9 @@ def build_module(model: ModelPart) -> nn.Module:
     """
     if model.head is not None:
         network = build_module(model.model_copy(update={"head": None}))
-        return LightDetector(network, model.source, model.num_classes, model.head)
+        if isinstance(model.head, HeadPart):
+            return LightDetector(network, model.source, model.num_classes, model.head)
+        return Lraspp(network, model.source, model.num_classes, model.head)
     source, arguments = model.source, dict(model.arguments)
     kind, _, name = source.partition(":")
     if kind == "zoo":
@@ -102,8 +107,8 @@ def state_of(model: ModelPart) -> State | None:
 def begin_with(module: nn.Module, model: ModelPart, pretrained: str) -> None:
     """Fill a network with the weights of one that has learnt before.
 
-    A last layer for another number of classes, and those of auxiliary classifiers, stay as they are. A detector's trunk
-    begins with those of a classifier, or the whole with those of such a detector.
+    A last layer for another number of classes, and those of auxiliary classifiers, stay as they are. With a head, the
+    trunk begins with those of a classifier, or the whole with those of a network with such a head.
 
     Args:
         module: The network, with its own classes.
@@ -117,8 +122,8 @@ def begin_with(module: nn.Module, model: ModelPart, pretrained: str) -> None:
     if pretrained == DEFAULT and is_callable(model.source):
         return  # it has them already
     state = _default_state(model) if pretrained == DEFAULT else read_state_dict(Path(pretrained))
-    if isinstance(module, LightDetector):
-        begin_detector(module, state, pretrained, model.source)
+    if isinstance(module, Headed):
+        begin_headed(module, state, pretrained, model.source)
         return
     fit_to(module, state, model)
     own = module.state_dict()

@@ -74,20 +74,33 @@ def decode_segmentation(outputs: Arrays, segmenter: Segmenter, frame_hw: tuple[i
         GateMissed: The output holds values that are no numbers.
     """
     classes = class_map(outputs, segmenter)
-    height, width = classes.shape
-    rows, columns = (
-        _cells(seen, count)
-        for seen, count in zip(input_positions(segmenter.preprocess, frame_hw), (height, width), strict=True)
-    )
-    # One more row and column stand for what lies outside.
-    padded = np.full((height + 1, width + 1), NOT_SEEN, dtype=np.uint8)
-    padded[:-1, :-1] = classes
+    (rows, columns), padded = _cells_in_frame(classes, segmenter.preprocess, frame_hw)
+    height, width = padded.shape
     # How many pixels have a class is counted on the output's grid, which is smaller than the frame.
-    pixels = np.outer(np.bincount(rows, minlength=height + 1), np.bincount(columns, minlength=width + 1))
+    pixels = np.outer(np.bincount(rows, minlength=height), np.bincount(columns, minlength=width))
     counts = np.bincount(padded.ravel(), pixels.ravel(), minlength=NOT_SEEN + 1)[:NOT_SEEN]
     shares = counts[: len(segmenter.labels)] / max(counts.sum(), 1)
     mask = padded.take(rows, axis=0).take(columns, axis=1)
     return Segmentation(mask, segmenter.labels, tuple(shares.tolist()))
+
+
+def mask_in_frame(classes: Array, spec: Preprocess, frame_hw: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """The class of each pixel of a frame, as ``decode_segmentation`` has it, from the output's cells (h, w)."""
+    (rows, columns), padded = _cells_in_frame(classes, spec, frame_hw)
+    return padded.take(rows, axis=0).take(columns, axis=1)
+
+
+def _cells_in_frame(
+    classes: Array, spec: Preprocess, frame_hw: tuple[int, int]
+) -> tuple[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]], npt.NDArray[np.uint8]]:
+    """Of a frame's rows and columns the cells, and the cells with one more row and column for what lies outside."""
+    height, width = classes.shape
+    rows, columns = (
+        _cells(seen, count) for seen, count in zip(input_positions(spec, frame_hw), (height, width), strict=True)
+    )
+    padded = np.full((height + 1, width + 1), NOT_SEEN, dtype=np.uint8)
+    padded[:-1, :-1] = classes
+    return (rows, columns), padded
 
 
 def class_map(outputs: Arrays, segmenter: Segmenter) -> npt.NDArray[np.uint8]:

@@ -98,11 +98,11 @@ def open_tags(source: str) -> TargetSet:
     path = Path(source)
     if holds_boxes(path):
         return tags_of_boxes(open_detection_set(source))
-    if not _is_csv(path):
+    if not is_csv(path):
         raise InputError(
             f"pictures {source}: multilabel wants a CSV file or boxes", "columns: path and label (names parted by |)"
         )
-    columns, rows = _rows(path)
+    columns, rows = csv_rows(path)
     if columns != ["label"] or not rows:
         raise InputError(
             f"pictures {path}: wanted are the columns path and label",
@@ -135,9 +135,9 @@ def open_values(source: str) -> TargetSet:
     path = Path(source)
     if holds_boxes(path):
         raise InputError(f"pictures {source}: boxes are no values to regress", "give a CSV file: path and values")
-    if not _is_csv(path):
+    if not is_csv(path):
         raise InputError(f"pictures {source}: regression wants a CSV file", "columns: path and values")
-    columns, rows = _rows(path)
+    columns, rows = csv_rows(path)
     if not columns or not rows:
         raise InputError(
             f"pictures {path}: wanted are the columns path and one or more with values",
@@ -163,7 +163,7 @@ def open_targets(source: str, kind: TargetKind) -> TargetSet | ImageSet:
     path = Path(source)
     if kind == "tags" and holds_boxes(path):
         return open_tags(source)
-    if _is_csv(path) and _rows(path)[0]:
+    if is_csv(path) and csv_rows(path)[0]:
         return open_tags(source) if kind == "tags" else open_values(source)
     return replace(open_image_set(source), labels=None, classes=())
 
@@ -180,12 +180,17 @@ def holds_boxes(path: Path) -> bool:
     )
 
 
-def _is_csv(path: Path) -> bool:
+def is_csv(path: Path) -> bool:
+    """Whether it is a CSV file."""
     return path.suffix.lower() == ".csv" and path.is_file()
 
 
-def _rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """The columns of a CSV file beside ``path``, and its rows."""
+def csv_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """The columns of a CSV file beside ``path``, and its rows.
+
+    Raises:
+        InputError: It is none, or has no such column.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream, skipinitialspace=True, restval="")

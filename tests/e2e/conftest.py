@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 
@@ -30,6 +31,25 @@ class Done:
 
 
 Run = Callable[..., Done]
+_TRUNK = """
+import torch
+def net():
+    def stage(i, o):
+        return torch.nn.Sequential(torch.nn.Conv2d(i, o, 3, 2, 1), torch.nn.BatchNorm2d(o), torch.nn.ReLU())
+    return torch.nn.Sequential(stage(3, 16), stage(16, 24), stage(24, 32), stage(32, 32),
+        torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(32, 5))
+"""
+_SEGMENTATION = """
+name: shapes
+task: segmentation
+model: {source: 'shapes_net:net', head: {kind: lraspp, width: 32, stride: 2}}
+preprocess: {size_hw: [64, 64], resize: letterbox, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}
+data: {train: shapes, validation_share: 0.25}
+train: {objective: segmentation, epochs: 30, batch_size: 8, learning_rate: 0.01, balance: loss, ema: 0.9,
+  batch_norm_momentum: 0.3, augment: {degrees: 10, scale: [0.8, 1.25], horizontal_flip: 0.5, brightness: 0.1}}
+quantize: {precision: int8}
+gates: {max_drop: 5}
+"""
 
 
 @pytest.fixture(scope="session")
@@ -102,3 +122,42 @@ def film(held_out: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
         return path, [int(picture.parent.name) for picture in pictures]
 
     return make
+
+
+def _shapes_of(random: np.random.Generator, kinds: tuple[int, ...]) -> tuple[Any, Any]:
+    """A textured picture of 96 x 72 with discs and boxes of like colours, and its mask; outlines are to be ignored."""
+    coarse = random.integers(40, 160, (9, 12, 3), dtype=np.uint8)
+    picture = cv2.resize(coarse, (96, 72), interpolation=cv2.INTER_CUBIC).astype(int)
+    picture += random.integers(-20, 20, (72, 96, 3))
+    mask = np.zeros((72, 96), np.uint8)
+    for place, kind in enumerate(kinds):
+        centre = (int(random.integers(20, 28)) + 48 * place, int(random.integers(24, 48)))
+        radius, inside, edge = int(random.integers(14, 19)), np.zeros_like(mask), np.zeros_like(mask)
+        corners = [tuple(side + sign * radius for side in centre) for sign in (-1, 1)]
+        for canvas, thickness in ((inside, -1), (edge, 1)):
+            if kind == 1:
+                cv2.circle(canvas, centre, radius, 1, thickness)
+            else:
+                cv2.rectangle(canvas, *corners, 1, thickness)
+        bright = random.integers(190, 240, 3)
+        bright[kind] = 60
+        picture[inside > 0] = bright + random.integers(-15, 15, 3)
+        mask[inside > 0] = kind
+        mask[edge > 0] = 255
+    return picture.clip(0, 255).astype(np.uint8), mask
+
+
+@pytest.fixture
+def shapes(tmp_path: Path) -> Path:
+    """A folder with a recipe for masks, ``shapes.yaml``, and pictures and masks side by side."""
+    random = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (tmp_path / "shapes" / name).mkdir(parents=True)
+    for number in range(56):
+        picture, mask = _shapes_of(random, [(1,), (2,), (1, 2), (2, 1)][number % 4])
+        cv2.imwrite(str(tmp_path / "shapes" / "images" / f"{number:02d}.png"), picture)
+        cv2.imwrite(str(tmp_path / "shapes" / "masks" / f"{number:02d}.png"), mask)
+    (tmp_path / "shapes" / "classes.txt").write_text("ground\ndisc\nbox\n")
+    (tmp_path / "shapes_net.py").write_text(_TRUNK)
+    (tmp_path / "shapes.yaml").write_text(_SEGMENTATION)
+    return tmp_path

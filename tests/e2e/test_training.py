@@ -259,3 +259,8 @@ def test_a_detector_from_boxes_to_a_board_and_a_video(edgecnn: Run, things: Path
 def test_a_killed_training_of_a_detector_ends_with_the_same_weights(things: Path) -> None:
     (things / "things.yaml").write_text(DETECTOR.format(epochs=25))
     assert_a_kill_changes_nothing(things / "things.yaml")
+
+
+@pytest.mark.slow
+def test_a_killed_training_on_masks_ends_with_the_same_weights(shapes: Path) -> None:
+    assert_a_kill_changes_nothing(shapes / "shapes.yaml")

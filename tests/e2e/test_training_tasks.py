@@ -15,6 +15,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'edgecnn[train]'")
 
 Run = Any  # the fixture edgecnn of conftest.py
+SHAPES = ["ground", "disc", "box"]
 COLOURS = ("blue", "green", "red")
 RECIPE = """
 name: small
@@ -102,9 +103,9 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def whole_way(edgecnn: Run, place: Path, objective: str, outputs: int, data: str, more: str = "") -> Way:
-    recipe, bundle = place / "small.yaml", place / "bundle"
-    recipe.write_text(RECIPE.format(objective=objective, outputs=outputs, data=data, more=more))
+def whole_way(edgecnn: Run, place: Path, recipe: Path, film: Path) -> Way:
+    """Train, convert to INT8, check, evaluate on the pictures kept back, run on a film, and profile."""
+    bundle = place / "bundle"
 
     def done(*arguments: object) -> Any:
         found = edgecnn(*arguments)
@@ -115,9 +116,9 @@ def whole_way(edgecnn: Run, place: Path, objective: str, outputs: int, data: str
     done("convert", trained["recipe"], "--out", bundle, "--precision", "int8")
     done("check", bundle)
     judged = done("evaluate", bundle, "--data", place / "out.heldout.csv", "--json").json
-    events, film = place / "events.jsonl", place / "film.mp4"
-    done("run", bundle, "--source", place / "film", "--events", events, "--save", film)
-    assert film.stat().st_size > 0
+    events, video = place / "events.jsonl", place / "film.mp4"
+    done("run", bundle, "--source", film, "--events", events, "--save", video)
+    assert video.stat().st_size > 0
     done("profile", bundle, "--out", place / "profile", "--seconds", 0.1, "--processes", 1, "--threads", 1)
     assert (place / "profile" / "profile.html").is_file()
     manifest = json.loads((bundle / "manifest.json").read_text())
@@ -126,8 +127,15 @@ def whole_way(edgecnn: Run, place: Path, objective: str, outputs: int, data: str
     return Way(place, trained, manifest, judged, lines)
 
 
+def way_of_rows(edgecnn: Run, place: Path, objective: str, outputs: int, data: str, more: str = "") -> Way:
+    """The whole way of a network whose output is a row."""
+    recipe = place / "small.yaml"
+    recipe.write_text(RECIPE.format(objective=objective, outputs=outputs, data=data, more=more))
+    return whole_way(edgecnn, place, recipe, place / "film")
+
+
 def test_one_class_of_several(edgecnn: Run, place: Path) -> None:
-    way = whole_way(edgecnn, place, "softmax", 3, "one")
+    way = way_of_rows(edgecnn, place, "softmax", 3, "one")
 
     assert way.judged["top1"] >= 0.9
     assert way.manifest["shift"] is None  # too few pictures were kept back
@@ -138,7 +146,7 @@ def test_one_class_of_several(edgecnn: Run, place: Path) -> None:
 
 
 def test_several_labels(edgecnn: Run, place: Path) -> None:
-    way = whole_way(edgecnn, place, "multilabel", 3, "tags.csv", "multilabel: {thresholds: {red: 0.6}}")
+    way = way_of_rows(edgecnn, place, "multilabel", 3, "tags.csv", "multilabel: {thresholds: {red: 0.6}}")
 
     assert way.manifest["task"] == "multilabel"
     assert way.manifest["multilabel"] == {"scores": "logits", "threshold": 0.5, "thresholds": {"red": 0.6}}
@@ -166,7 +174,7 @@ def test_several_labels(edgecnn: Run, place: Path) -> None:
 
 
 def test_values(edgecnn: Run, place: Path) -> None:
-    way = whole_way(edgecnn, place, "regression", 2, "values.csv", "regression: {units: [K, '']}")
+    way = way_of_rows(edgecnn, place, "regression", 2, "values.csv", "regression: {units: [K, '']}")
 
     assert way.manifest["task"] == "regression"
     assert way.accuracy["relative_error"] < 0.05
@@ -180,3 +188,27 @@ def test_values(edgecnn: Run, place: Path) -> None:
         assert heat["value"] == pytest.approx(290 + picture[:, :, 2].mean() / 100, abs=0.5)
         assert share["value"] == pytest.approx(picture.mean() / 255, abs=0.1)
     assert "Errors by stage" in (way.folder / "bundle" / "report.html").read_text()
+
+
+def test_masks(edgecnn: Run, shapes: Path) -> None:
+    way = whole_way(edgecnn, shapes, shapes / "shapes.yaml", shapes / "shapes" / "images")
+
+    # Who says ground everywhere has 0.27.
+    assert way.trained["mIoU on pictures kept back"] >= 0.75
+    assert (way.manifest["task"], way.manifest["labels"]) == ("segmentation", SHAPES)
+    (fp32,) = (stage for stage in way.manifest["stages"] if stage["manifest"]["stage"] == "fold")
+    assert fp32["accuracy"]["mean_iou"] == pytest.approx(way.trained["mIoU on pictures kept back"], abs=0.001)
+    assert way.judged["mean_iou"] == pytest.approx(way.accuracy["mean_iou"], abs=0.01)
+    assert way.judged["mean_iou"] >= 0.7
+    assert way.judged["class_iou"].keys() == set(SHAPES)
+    assert way.accuracy["mask_agreement"] > 0.9
+    for number, event in enumerate(way.events):
+        assert {area["label"] for area in event["areas"] if area["share"] > 0.05} >= {"ground"}, number
+    page = (shapes / "out.html").read_text()
+    assert "Worst mistakes" in page
+    assert "IoU" in page
+    assert "Classes by stage" in (shapes / "bundle" / "report.html").read_text()
+    alone = edgecnn("evaluate", shapes / "bundle", "--data", shapes / "shapes" / "images")
+    assert (alone.code, "or by pictures with masks" in alone.err) == (2, True)
+    said = edgecnn("evaluate", shapes / "bundle", "--data", shapes / "shapes")
+    assert said.out.startswith("shapes: mIoU 0.")

@@ -121,8 +121,8 @@ def test_segmentation_of_the_output_with_the_planes(tmp_path: Path, pictures: Pa
     assert bundle.manifest.segmentation is not None
     assert bundle.manifest.segmentation.output == "out"
     accuracy = last_accuracy(bundle)
-    assert accuracy.mean_iou is not None
-    assert accuracy.mean_iou > 0.95
+    assert accuracy.mask_agreement is not None
+    assert accuracy.mask_agreement > 0.95
 
 
 def test_a_bar_that_is_missed_is_named(tmp_path: Path, pictures: Path) -> None:

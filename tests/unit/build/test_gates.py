@@ -10,6 +10,7 @@ from edgecnn.build.gates import (
     require_boxes_kept,
     require_few_changes,
     require_kept,
+    require_near,
     require_targets_kept,
 )
 from edgecnn.core.artifact import Accuracy, Artifact, DetectionAccuracy, Manifest, OutputAccuracy, Parity
@@ -147,13 +148,23 @@ def test_without_labels_a_search_goes_by_agreement_alone() -> None:
         ({"r2": 0.895}, None),
         ({"r2": 0.88}, r"R2 falls from 0\.9000 to 0\.8800"),
         ({"r2": float("nan")}, "R2 falls"),
+        ({"mean_iou": 0.692, "mask_agreement": 0.8}, None),
+        ({"mean_iou": 0.68}, r"mIoU falls from 0\.7000 to 0\.6800, by 2\.00 points"),
     ],
 )
-def test_labels_and_values(found: dict[str, float], complaint: str | None) -> None:
-    reference = OutputAccuracy(images=40, map=0.8, r2=0.9)
+def test_labels_values_and_masks(found: dict[str, float], complaint: str | None) -> None:
+    reference = OutputAccuracy(images=40, map=0.8, r2=0.9, mean_iou=0.7)
     accuracy = OutputAccuracy(images=40, **found)
     if complaint is None:
         require_targets_kept("int8", accuracy, reference, GatePart(max_drop=1))
         return
     with pytest.raises(GateMissed, match=complaint):
         require_targets_kept("int8", accuracy, reference, GatePart(max_drop=1))
+
+
+def test_masks_are_held_against_fp32s_where_no_true_ones_are_known() -> None:
+    gates, unlike = GatePart(), OutputAccuracy(images=40, mask_agreement=0.9)
+    with pytest.raises(GateMissed, match=r"int8: the mean intersection over union with FP32's masks is 0\.9000 on 40"):
+        require_near("int8", unlike, gates)
+    require_near("int8", OutputAccuracy(images=40, mask_agreement=0.95), gates)
+    require_near("int8", unlike.model_copy(update={"mean_iou": 0.7}), gates)

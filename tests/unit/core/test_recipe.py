@@ -215,3 +215,46 @@ def test_a_head_that_the_input_does_not_fit(tmp_path: Path, head: str, size: str
     (tmp_path / "own.yaml").write_text(text)
     with pytest.raises(InputError, match=words):
         load_recipe(str(tmp_path / "own.yaml"))
+
+
+MASKS = "model: {source: 'torchvision:mobilenet_v3_small', head: {kind: lraspp}}\ntask: segmentation\n"
+LEARNT = "train: {objective: segmentation"
+
+
+def test_a_head_for_masks(tmp_path: Path) -> None:
+    head = load_recipe(write(tmp_path, MASKS + LEARNT + ", balance: loss, label_smoothing: 0.1}\n")).model.head
+    assert head is not None
+    assert (head.kind, head.task, head.width) == ("lraspp", "segmentation", 128)
+    own = MASKS.replace("torchvision:mobilenet_v3_small', head: {kind: lraspp}", "nets:unet'") + LEARNT + "}\n"
+    assert load_recipe(write(tmp_path, own)).model.head is None
+    light = load_recipe(write(tmp_path, TRAINED)).model.head
+    assert light is not None
+    assert light.kind == "light"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (MASKS.replace(", head: {kind: lraspp}", "") + LEARNT + "}\n", r"trained with model.head: {kind: lraspp}"),
+        (MASKS.replace("kind: lraspp", ""), "goes with task: detection if its kind is light"),
+        (TRAINED.replace("{}", "{kind: lraspp}"), "goes with task: segmentation if its kind is lraspp"),
+        (
+            MASKS.replace("lraspp", "lrasp"),
+            r"own.yaml:3: 'model.head': kind should be 'light' \(a detector\) or 'lraspp'",
+        ),
+        (MASKS.replace("lraspp", "lraspp, strid: 2"), r"unknown key 'model.head.strid'; did you mean 'stride'\?"),
+        (MASKS.replace("lraspp", "lraspp, bins: 2"), r"unknown key 'model.head.bins'; known here: kind, width, stride"),
+        (
+            TRAINED.replace("{}", "{stride: 2}"),
+            r"unknown key 'model.head.stride'; known here: kind, width, depth, bins",
+        ),
+        (MASKS.replace("lraspp", "lraspp, stride: 3"), "'model.head.stride'"),
+        (MASKS + LEARNT + ", mixup: 0.2}\n", "mixup is for classifiers, and not for masks"),
+        (MASKS + LEARNT + ", layers: head}\n", "layers: head is for classifiers"),
+        (MASKS + LEARNT + ", augment: {erase: 0.5}}\n", "crop, policy and erase know no masks"),
+        (MASKS + "train: {epochs: 1}\n", "no train goes with task: segmentation that has objective: softmax"),
+    ],
+)
+def test_a_mistake_about_masks(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        load_recipe(write(tmp_path, text))

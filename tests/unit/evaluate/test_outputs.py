@@ -11,7 +11,7 @@ import pytest
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Silent
 from edgecnn.core.readings import Embedder, Regressor, SegmentationPart, Segmenter, Tagger
-from edgecnn.evaluate.outputs import mean_iou, output_accuracy_of, predict_outputs, relative_error
+from edgecnn.evaluate.outputs import mask_agreement, output_accuracy_of, predict_outputs, relative_error
 
 SPEC = Preprocess(size_hw=(4, 4), mean=(0, 0, 0), std=(1, 1, 1), scale=1.0)
 
@@ -33,8 +33,8 @@ def test_intersection_over_union_of_the_classes_that_occur() -> None:
     reference = np.uint8([[[0, 0, 1, 1]]])
     found = np.uint8([[[0, 1, 1, 1]]])
 
-    assert mean_iou(found, reference, 4) == pytest.approx((1 / 2 + 2 / 3) / 2)
-    assert mean_iou(found, found, 4) == 1
+    assert mask_agreement(found, reference, 4) == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert mask_agreement(found, found, 4) == 1
 
 
 def test_each_task_has_its_figures(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_each_task_has_its_figures(tmp_path: Path) -> None:
     cosines = output_accuracy_of(turned, np.float32([[1, 0], [1, 0]]), Embedder(SPEC))
     assert (cosines.cosine, cosines.lowest_cosine) == (pytest.approx(0.8), pytest.approx(0.6))
     same = output_accuracy_of(masks, masks, segmenter)
-    assert (same.mean_iou, same.pixel_agreement, same.kept) == (1, 1, 1)
+    assert (same.mask_agreement, same.pixel_agreement, same.kept, same.mean_iou) == (1, 1, 1, None)
 
 
 def test_labels_are_held_against_fp32s_and_against_what_is_right() -> None:

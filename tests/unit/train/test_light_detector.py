@@ -23,6 +23,7 @@ from edgecnn.train.zoo import begin_with, build_module  # noqa: E402
 from edgecnn.vision.decode_detections import candidates  # noqa: E402
 
 HEAD = HeadPart(width=16, depth=1)
+STRIDES = [(8,), (16,), (32,)]
 SIZE_HW = (64, 96)
 GRID = grid_of(SIZE_HW, HEAD)
 
@@ -59,11 +60,11 @@ class SmallNet(nn.Module):
 def test_maps_are_the_ends_of_stages(name: str, places: list[tuple[str, int]]) -> None:
     network = build_module(ModelPart(source=f"torchvision:{name}"))
 
-    assert map_places(network, name) == places
+    assert map_places(network, name, STRIDES) == places
 
 
 def test_nothing_within_a_block_is_taken() -> None:
-    assert map_places(SmallNet(), "small") == [("layer1", 12), ("layer2", 16), ("layer3", 20)]
+    assert map_places(SmallNet(), "small", STRIDES) == [("layer1", 12), ("layer2", 16), ("layer3", 20)]
 
 
 def test_a_network_that_does_not_halve_five_times_is_refused() -> None:
