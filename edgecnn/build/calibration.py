@@ -14,7 +14,7 @@ from edgecnn.build.store import Stage, StageOutput
 from edgecnn.build.work import Work
 from edgecnn.core.artifact import Artifact
 from edgecnn.core.files import write_text
-from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.signal_preprocess import InputSpec
 from edgecnn.core.tensors import Arrays
 from edgecnn.evaluate.accuracy import frames_of
 from edgecnn.graph.decoding_nodes import decoding_nodes
@@ -33,10 +33,10 @@ _SENSITIVITY_FRAMES = 8
 _WRITING = ("weights_as_int8", "rest")
 
 
-def feeds_of(model: ir.Model, pictures: ImageSet, preprocess: Preprocess) -> Iterator[Arrays]:
+def feeds_of(model: ir.Model, pictures: ImageSet, preprocess: InputSpec) -> Iterator[Arrays]:
     """Pictures as a network takes them, one by one."""
     name = input_specs(model)[0].name
-    return ({name: frame} for frame in frames_of(pictures.paths, preprocess))
+    return ({name: frame} for frame in frames_of(pictures.places, preprocess))
 
 
 def calibrate(work: Work, parent: Artifact, scheme: Scheme) -> Artifact:

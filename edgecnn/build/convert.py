@@ -17,7 +17,7 @@ from edgecnn.build.proof import check_result, golden_frames, golden_outputs, tim
 from edgecnn.build.readings import find_reading
 from edgecnn.build.results import Conversion, StageResult
 from edgecnn.build.shift import learn_shift
-from edgecnn.build.sources import image_size
+from edgecnn.build.sources import require_input
 from edgecnn.build.store import Store
 from edgecnn.build.suppression import require_nms, suppress, with_nms
 from edgecnn.build.suspect import require_preprocess
@@ -28,6 +28,7 @@ from edgecnn.check.compiler import known_difference
 from edgecnn.core.artifact import Artifact
 from edgecnn.core.classifier import Classifier, Scores
 from edgecnn.core.detector import Detector
+from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Progress
 from edgecnn.core.readings import Embedder, Regressor, Segmenter, Tagger
 from edgecnn.core.recipe import Recipe, is_onnx
@@ -88,7 +89,7 @@ def convert(
             results = _as_detector(work, made)
         case _:
             results = _as_reading(work, made)
-    if spec.embed is not None:
+    if isinstance(spec, Preprocess) and spec.embed is not None:
         results.append(with_preprocess(work, spec, results[-1]))
     parent = results[-1]
     final, precision = to_precision(work, parent)
@@ -154,14 +155,7 @@ def _to_folded(work: Work) -> list[Artifact]:
     made: list[Artifact] = []
     if is_onnx(recipe.model.source):
         path = Path(recipe.model.source)
-        height, width, channels = image_size(load_model(path), path)
-        wanted = (*recipe.preprocess.size_hw, recipe.preprocess.channels)
-        if (height, width, channels) != wanted:
-            made_hw = f"{wanted[1]} x {wanted[0]} with {wanted[2]} channels"
-            raise InputError(
-                f"model {path}: its input is {width} x {height} with {channels} channels; preprocess makes {made_hw}",
-                "mend preprocess.size_hw and preprocess.color",
-            )
+        require_input(load_model(path), path, recipe.preprocess)
         source = path
     else:
         checkpoint = None
@@ -193,7 +187,7 @@ def _as_classifier(work: Work, made: list[Artifact]) -> list[StageResult]:
     scores: Scores = "probabilities" if ends_in_softmax(load_model(folded.path)) else "logits"
     if work.labelled and isinstance(work.evaluation, ImageSet):
         work.evaluation = work.evaluation.labelled_for(labels)
-        if recipe.gates.check_preprocess:
+        if recipe.gates.check_preprocess and isinstance(recipe.preprocess, Preprocess):
             work.progress.note("check the preprocessing")
             require_preprocess(folded, work.evaluation, recipe.preprocess, scores, work.store)
     usage = Classifier(recipe.preprocess, labels, scores, recipe.classification)

@@ -15,6 +15,7 @@ from edgecnn.core.detector import Detector
 from edgecnn.core.layouts import detect_layout
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.recipe import Recipe
+from edgecnn.core.signal_preprocess import of_pictures
 from edgecnn.core.tensors import TensorSpec
 from edgecnn.errors import InputError
 from edgecnn.graph.cleanup import clean_up
@@ -99,7 +100,8 @@ def find_detector(recipe: Recipe, model: Artifact, known: tuple[str, ...], frame
     Raises:
         InputError: The outputs are of no known layout, or have another number of classes than there are labels.
     """
-    part, size_hw = recipe.detection, recipe.preprocess.size_hw
+    part, spec = recipe.detection, of_pictures(recipe.preprocess)
+    size_hw = spec.size_hw
     stated, names = part.layout.stated(), read_labels(recipe)
     layout = detect_layout(model.manifest.outputs, size_hw, len(names) if names is not None else None, stated)
     network = ort_network(model.path)
@@ -118,7 +120,7 @@ def find_detector(recipe: Recipe, model: Artifact, known: tuple[str, ...], frame
             "labels assumed: COCO's, as the network has 80 classes; a recipe can name others",
         )
     detector = Detector(
-        recipe.preprocess,
+        spec,
         labels,
         layout,
         part.score_threshold,
@@ -159,5 +161,6 @@ def open_boxes(source: str) -> DetectionSet | ImageSet:
 
 
 def unlabelled(images: DetectionSet | ImageSet | TargetSet | MaskSet) -> ImageSet:
-    """The pictures alone."""
-    return ImageSet(images.name, images.paths, None, ())
+    """The pictures, or windows of signals, alone."""
+    begins = images.begins if isinstance(images, ImageSet | TargetSet) else None
+    return ImageSet(images.name, images.paths, None, (), begins)

@@ -16,13 +16,15 @@ from edgecnn.build.work import Work
 from edgecnn.core.artifact import Artifact
 from edgecnn.core.device import DeviceProfile
 from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.signal_preprocess import of_pictures
 from edgecnn.errors import GateMissed
 from edgecnn.evaluate.parity import Array, Network, require_snr
 from edgecnn.graph.embed_preprocess import embed_preprocess
 from edgecnn.graph.model import input_specs, load_model, output_specs, save_model
 from edgecnn.graph.prepare import infer_shapes, run_passes
 from edgecnn.graph.summary import count_parameters
-from edgecnn.vision.images import read_image, spread_indices
+from edgecnn.vision.frame_sets import read_frame
+from edgecnn.vision.images import spread_indices
 from edgecnn.vision.preprocess import embedded_frame, preprocess
 
 _FRAMES = 32
@@ -63,8 +65,8 @@ def with_preprocess(work: Work, spec: Preprocess, parent: StageResult) -> StageR
     artifact = embed(parent.artifact, replace(work.frames, spec=spec), work.store)
     work.recipe = work.recipe.model_copy(update={"preprocess": spec})
     work.frames = replace(work.frames, spec=spec)
-    paths = work.frames.paths
-    looked_at = [read_image(paths[index]) for index in spread_indices(len(paths), _LOOKED_AT)]
+    places = work.frames.places
+    looked_at = [read_frame(places[index], spec) for index in spread_indices(len(places), _LOOKED_AT)]
     if any(embedded_frame(image, spec) is not image for image in looked_at):
         work.notes.append(
             "the pictures have not the camera's size and are brought to it first, which alone can change the accuracy "
@@ -85,7 +87,7 @@ def embed(parent: Artifact, frames: Frames, store: Store) -> Artifact:
         frames: Of the embedded preprocessing.
         store: Where the result goes.
     """
-    spec = frames.spec
+    spec = of_pictures(frames.spec)
     embedding = spec.embed
     assert embedding is not None
 

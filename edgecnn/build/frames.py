@@ -11,13 +11,15 @@ import onnx_ir as ir
 
 from edgecnn.backends.ort import OrtSession
 from edgecnn.core.artifact import Parity
-from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.recipe import Task
+from edgecnn.core.signal_preprocess import InputSpec, SignalPreprocess
 from edgecnn.evaluate.accuracy import frames_of, network_of
 from edgecnn.evaluate.parity import Array, Network, compare, synthetic_pictures
 from edgecnn.graph.model import load_model, model_bytes
 from edgecnn.graph.prepare import infer_shapes, run_passes
 from edgecnn.graph.simulate_fp16 import holds_fp16, simulate_fp16
+from edgecnn.signals.windows import Window
+from edgecnn.vision.frame_sets import synthetic_signals
 from edgecnn.vision.images import spread_indices
 from edgecnn.vision.preprocess import network_input
 
@@ -27,32 +29,38 @@ class Frames:
     """Inputs on which a stage is compared with its parent: what the network takes, as its preprocessing says.
 
     Attributes:
-        paths: Pictures; none stand for synthetic inputs.
+        places: Pictures, or windows of signals; none stand for synthetic inputs.
         spec: Their preprocessing.
         sha256: Hash of the pictures, or an empty string.
         task: Of the networks.
     """
 
-    paths: tuple[Path, ...]
-    spec: Preprocess
+    places: tuple[Path | Window, ...]
+    spec: InputSpec
     sha256: str
     task: Task = "classification"
 
     def parity(self, reference: Network, candidate: Network, count: int) -> Parity:
         """Compare two networks on ``count`` of the frames at most, evenly spread."""
-        inputs = "images" if self.paths else "synthetic"
+        inputs = "images" if self.places else "synthetic"
         return compare(reference, candidate, self.inputs(count), inputs, classes=self.task == "classification")
 
     def inputs(self, count: int) -> Iterable[Array]:
         """``count`` of the frames at most, evenly spread, as network inputs."""
-        if not self.paths:
-            size_hw = self.spec.embed.frame_hw if self.spec.embed is not None else self.spec.size_hw
-            return (network_input(picture, self.spec) for picture in synthetic_pictures(*size_hw))
-        return frames_of([self.paths[index] for index in spread_indices(len(self.paths), count)], self.spec)
+        if self.places:
+            return frames_of([self.places[index] for index in spread_indices(len(self.places), count)], self.spec)
+        return (network_input(frame, self.spec) for frame in synthetic_frames(self.spec))
 
     def identity(self) -> dict[str, Any]:
         """What the comparison depends on beside the networks."""
         return {"pictures": self.sha256, "preprocess": self.spec.model_dump()}
+
+
+def synthetic_frames(spec: InputSpec) -> Iterable[Array]:
+    """Stand-ins where no pictures or signals were given."""
+    if isinstance(spec, SignalPreprocess):
+        return synthetic_signals(spec)
+    return synthetic_pictures(*(spec.embed.frame_hw if spec.embed is not None else spec.size_hw))
 
 
 def ort_network(model: Path) -> Network:

@@ -16,8 +16,8 @@ from edgecnn.core.artifact import Artifact
 from edgecnn.core.classifier import Classifier
 from edgecnn.core.detector import Detector
 from edgecnn.core.frame import Detections
-from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Progress
+from edgecnn.core.signal_preprocess import InputSpec
 from edgecnn.core.usage import Usage
 from edgecnn.evaluate.accuracy import Predictions, accuracy_of, predict
 from edgecnn.evaluate.detection import detection_accuracy_of, predict_detections, read_detections, write_detections
@@ -62,12 +62,12 @@ def judged(work: Work, artifact: Artifact, usage: Usage, reference: Artifact) ->
     return StageResult(artifact, usage, accuracy_of(found, images.labels if work.labelled else None, expected))
 
 
-def _predictions(model: Artifact, images: ImageSet, spec: Preprocess, store: Store, progress: Progress) -> Predictions:
+def _predictions(model: Artifact, images: ImageSet, spec: InputSpec, store: Store, progress: Progress) -> Predictions:
     """What a network names on the evaluation pictures."""
 
     def work(payload: Path) -> StageOutput:
         label = f"evaluate {model.manifest.stage}"
-        found = predict(ort_network(model.path), images.paths, spec, progress, label)
+        found = predict(ort_network(model.path), images.places, spec, progress, label)
         payload.write_text(found.model_dump_json(), encoding="utf-8")
         return StageOutput(detail={"pictures": len(images)})
 
@@ -85,7 +85,7 @@ def _outputs(
 
     def work(payload: Path) -> StageOutput:
         label = f"evaluate {model.manifest.stage}"
-        found = predict_outputs(ort_network(model.path), images.paths, usage, progress, label)
+        found = predict_outputs(ort_network(model.path), images.places, usage, progress, label)
         with payload.open("wb") as stream:
             np.save(stream, found)
         return StageOutput(detail={"pictures": len(images)})

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from edgecnn.build.results import StageResult
 from edgecnn.core.artifact import DetectionAccuracy, Manifest, OutputAccuracy
-from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.recipe import ACCURACY_NAMES
+from edgecnn.core.signal_preprocess import InputSpec, SignalPreprocess
 from edgecnn.deploy.manifest import BundleManifest
 from edgecnn.profiling.report.convert_page import ConversionPage, StageRow
 
@@ -121,9 +121,12 @@ def verdict_source(manifest: BundleManifest) -> str:
     return f"{manifest.verdict.compiler}{stands_in}"
 
 
-def preprocess_text(spec: Preprocess) -> str:
+def preprocess_text(spec: InputSpec) -> str:
     """What happens to a frame before the network or in it, in a line."""
     mean, std = (f"({', '.join(f'{value:g}' for value in values)})" for values in (spec.mean, spec.std))
+    if isinstance(spec, SignalPreprocess):
+        windows = f"windows of {spec.window} samples every {spec.step}, {spec.sample_rate:g} a second"
+        return f"{windows}, channels {spec.channels}, mean {mean}, std {std}"
     anchor = f" ({spec.anchor}, padded with {spec.padding})" if spec.resize == "letterbox" else ""
     inside = ""
     if spec.embed is not None:

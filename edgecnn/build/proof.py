@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgecnn.backends.compiler_module import rtx_is_installed
 from edgecnn.backends.ort import OrtSession
@@ -17,14 +19,14 @@ from edgecnn.build.work import Work
 from edgecnn.check.model import check_model
 from edgecnn.core.artifact import Artifact
 from edgecnn.core.detector import Detector
-from edgecnn.core.frame import Image
 from edgecnn.core.percentiles import nearest_rank
+from edgecnn.core.signal_preprocess import SignalPreprocess
 from edgecnn.core.verdict import Verdict
 from edgecnn.errors import GateMissed
 from edgecnn.evaluate.parity import Array
 from edgecnn.profiling.bench import time_steps, warm_up
 from edgecnn.profiling.subject import Subject
-from edgecnn.vision.images import read_image
+from edgecnn.vision.frame_sets import read_frame, synthetic_signals
 from edgecnn.vision.preprocess import embedded_frame, network_input
 
 _GOLDEN = 4
@@ -48,21 +50,29 @@ def check_result(work: Work, artifact: Artifact) -> Verdict | None:
     return verdict
 
 
-def golden_frames(work: Work) -> dict[str, Image]:
-    """A few pictures for the bundle, noise where there are none; of the frame's size, if that is embedded."""
-    paths, spec = work.frames.paths, work.recipe.preprocess
-    if paths:
-        chosen = [paths[index * len(paths) // _GOLDEN] for index in range(_GOLDEN)]
-        images = [read_image(path) for path in chosen]
+def golden_frames(work: Work) -> dict[str, npt.NDArray[Any]]:
+    """A few pictures, or windows of signals, for the bundle; noise where there are none.
+
+    Pictures are of the frame's size, if that is embedded.
+    """
+    places, spec = work.frames.places, work.recipe.preprocess
+    chosen = [places[index * len(places) // _GOLDEN] for index in range(_GOLDEN if places else 0)]
+    images = [read_frame(place, spec) for place in chosen]
+    if isinstance(spec, SignalPreprocess):
+        images = images or synthetic_signals(spec, _GOLDEN)
+    elif images:
         images = images if spec.embed is None else [embedded_frame(image, spec) for image in images]
     else:
         generator = np.random.default_rng(0)
         height, width = spec.size_hw if spec.embed is None else spec.embed.frame_hw
         images = [generator.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(_GOLDEN)]
-    return {f"{index:03d}.png": image for index, image in enumerate(images)}
+    suffix = ".npy" if isinstance(spec, SignalPreprocess) else ".png"
+    return {f"{index:03d}{suffix}": image for index, image in enumerate(images)}
 
 
-def golden_outputs(work: Work, results: Sequence[StageResult], golden: dict[str, Image]) -> list[Mapping[str, Array]]:
+def golden_outputs(
+    work: Work, results: Sequence[StageResult], golden: dict[str, npt.NDArray[Any]]
+) -> list[Mapping[str, Array]]:
     """The last network's outputs by name for each of the pictures; where it has a plugin, what that should give."""
     last = results[-1]
     if _has_plugin(last.artifact):
@@ -74,7 +84,7 @@ def golden_outputs(work: Work, results: Sequence[StageResult], golden: dict[str,
     return [network(network_input(image, work.recipe.preprocess)) for image in golden.values()]
 
 
-def timed(work: Work, result: StageResult, frames: list[Image]) -> StageResult:
+def timed(work: Work, result: StageResult, frames: list[npt.NDArray[Any]]) -> StageResult:
     """Add this machine's latency to a stage that ONNX Runtime can run."""
     if result.usage is None or _has_plugin(result.artifact):
         return result

@@ -6,6 +6,7 @@ from edgecnn.build.labels import read_labels, resolve_labels
 from edgecnn.core.artifact import Artifact
 from edgecnn.core.readings import MOST_CLASSES, Embedder, Regressor, Segmenter, Tagger
 from edgecnn.core.recipe import Recipe
+from edgecnn.core.signal_preprocess import of_pictures
 from edgecnn.core.tensors import TensorSpec
 from edgecnn.errors import InputError
 from edgecnn.graph.model import ends_in_sigmoid, load_model
@@ -34,7 +35,7 @@ def find_reading(recipe: Recipe, model: Artifact) -> Tagger | Regressor | Embedd
                     "leave them out: a gallery names what is known, see edgecnn gallery",
                 )
             _length(recipe, outputs)
-            return Embedder(recipe.preprocess, part=recipe.embedding)
+            return Embedder(of_pictures(recipe.preprocess), part=recipe.embedding)
         case _:
             return _segmenter(recipe, outputs)
 
@@ -97,7 +98,7 @@ def _segmenter(recipe: Recipe, outputs: tuple[TensorSpec, ...]) -> Segmenter:
     if classes > MOST_CLASSES:
         raise InputError(f"recipe {recipe.name}: {classes} classes; a mask holds {MOST_CLASSES} at most")
     labels = resolve_labels(recipe, classes)
-    return Segmenter(recipe.preprocess, labels, part.model_copy(update={"output": spec.name}))
+    return Segmenter(of_pictures(recipe.preprocess), labels, part.model_copy(update={"output": spec.name}))
 
 
 def _is_mask(spec: TensorSpec) -> bool:

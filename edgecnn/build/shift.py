@@ -15,6 +15,7 @@ from edgecnn.build.work import Work
 from edgecnn.core.files import write_text
 from edgecnn.core.readings import Regressor, Tagger
 from edgecnn.core.shift import ShiftPart
+from edgecnn.core.signal_preprocess import SignalPreprocess
 from edgecnn.core.usage import Usage
 from edgecnn.evaluate.parity import Array
 from edgecnn.evaluate.shift import fit_shift
@@ -41,14 +42,15 @@ def learn_shift(work: Work, fp32: StageResult) -> ShiftPart | None:
             a CPU computes INT8 in TensorRT's form many times slower.
 
     Returns:
-        None where there are too few pictures, or none that were kept back.
+        None where there are too few pictures, or none that were kept back; and for signals, which the statistics are
+        not made for.
     """
     usage = fp32.usage
     assert usage is not None
-    if work.calibration is None:
+    if work.calibration is None or isinstance(usage.preprocess, SignalPreprocess):
         return None
     known = set(work.calibration.paths)
-    others = tuple(path for path in work.frames.paths if path not in known)
+    others = tuple(path for path in work.frames.places if isinstance(path, Path) and path not in known)
     learned, held_out = _spread(work.calibration.paths, _MOST_LEARNED), _spread(others, _MOST_HELD_OUT)
     if len(learned) < _FEWEST_LEARNED or len(held_out) < _FEWEST_HELD_OUT:
         work.notes.append(

@@ -13,12 +13,14 @@ from edgecnn.build.store import Stage, StageOutput, Store
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.recipe import ModelPart, Recipe, is_callable, is_onnx
 from edgecnn.core.recipe_file import load_recipe
+from edgecnn.core.signal_preprocess import InputSpec, SignalPreprocess
 from edgecnn.deploy.bundle import load_bundle
 from edgecnn.errors import InputError
 from edgecnn.graph.freeze import freeze_batch
 from edgecnn.graph.model import input_specs, load_model
 from edgecnn.graph.prepare import infer_shapes, run_passes
 from edgecnn.quantize.validate import is_quantized
+from edgecnn.vision.frame_sets import open_frame_set
 from edgecnn.vision.images import ImageSet, open_image_set
 
 _DIGITS = "sklearn:digits/"
@@ -96,30 +98,64 @@ def image_size(model: ir.Model, path: Path) -> tuple[int, int, int]:
     found = "; ".join(str(spec) for spec in inputs)
     wanted = "one float32 input of (1, 1 or 3 channels, height, width) is wanted"
     shape = inputs[0].shape if len(inputs) == 1 else ()
+    if len(shape) == 3:
+        raise InputError(
+            f"model {path}: {wanted}, found {found}",
+            "for a network for signals write a recipe that states preprocess.sample_rate and preprocess.window",
+        )
     if len(shape) == 4 and shape[3] in (1, 3) and shape[1] not in (1, 3):
         raise InputError(f"model {path}: {wanted}, found channels last: {found}", "transpose the input in the model")
     if len(shape) != 4 or not all(isinstance(size, int) for size in shape[1:]) or shape[1] not in (1, 3):
         raise InputError(f"model {path}: {wanted}, found {found}", "export it with one picture input of fixed size")
-    if inputs[0].dtype != "float32" or (isinstance(shape[0], int) and shape[0] != 1):
+    _require_fp32(model, path, wanted)
+    return int(shape[2]), int(shape[3]), int(shape[1])
+
+
+def require_input(model: ir.Model, path: Path, spec: InputSpec) -> None:
+    """Refuse an ONNX file whose input is not what a recipe's preprocessing makes.
+
+    Raises:
+        InputError: It is not.
+    """
+    if isinstance(spec, SignalPreprocess):
+        inputs = input_specs(model)
+        wanted = f"one float32 input of (1, {spec.channels}, {spec.window}) is wanted"
+        if len(inputs) != 1 or inputs[0].shape[1:] != spec.input_shape:
+            found = "; ".join(map(str, inputs))
+            raise InputError(
+                f"model {path}: {wanted}, found {found}",
+                "mend preprocess.channels and preprocess.window, or export it with such an input",
+            )
+        _require_fp32(model, path, wanted)
+        return
+    height, width, channels = image_size(model, path)
+    if (height, width, channels) != (*spec.size_hw, spec.channels):
+        made_hw = f"{spec.size_hw[1]} x {spec.size_hw[0]} with {spec.channels} channels"
         raise InputError(
-            f"model {path}: {wanted}, found {found}", "export it in FP32 with a batch of 1, or an open one"
+            f"model {path}: its input is {width} x {height} with {channels} channels; preprocess makes {made_hw}",
+            "mend preprocess.size_hw and preprocess.color",
         )
+
+
+def _require_fp32(model: ir.Model, path: Path, wanted: str) -> None:
+    spec = input_specs(model)[0]
+    if spec.dtype != "float32" or (isinstance(spec.shape[0], int) and spec.shape[0] != 1):
+        raise InputError(f"model {path}: {wanted}, found {spec}", "export it in FP32 with a batch of 1, or an open one")
     if is_quantized(model):
         raise InputError(
             f"model {path}: it is quantized already",
             f"convert the FP32 model it was made from; edgecnn check {path} says what TensorRT makes of this one",
         )
-    return int(shape[2]), int(shape[3]), int(shape[1])
 
 
-def open_pictures(source: str, store: Store) -> ImageSet:
-    """A set of pictures by its path, or of the digits that come with scikit-learn.
+def open_pictures(source: str, store: Store, spec: InputSpec | None = None) -> ImageSet:
+    """A set by its path, or of the digits that come with scikit-learn: pictures, or with such a ``spec`` signals.
 
     Raises:
-        InputError: There is none.
+        InputError: There is none, or a signal is unfit for the network.
     """
     if not is_digits(source):
-        return open_image_set(source)
+        return open_frame_set(source, spec)
     part = source.removeprefix(_DIGITS)
     if part not in ("train", "heldout"):
         raise InputError(
@@ -166,7 +202,7 @@ def graph_of(source: str) -> ir.Model:
     module = build_module(recipe.model)
     if recipe.model.pruned and recipe.train is None:
         load_weights(module, recipe.model)  # they say how wide its layers are
-    return export_module(module, (1, recipe.preprocess.channels, *recipe.preprocess.size_hw))
+    return export_module(module, (1, *recipe.preprocess.input_shape))
 
 
 def code_of(model: ModelPart) -> str:

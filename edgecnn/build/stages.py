@@ -53,7 +53,7 @@ def export(recipe: Recipe, checkpoint: Path | None, frames: Frames, store: Store
     if checkpoint is not None:
         pruned = model_part.pruned or (recipe.train is not None and recipe.train.prune is not None)
         model_part = model_part.model_copy(update={"weights": str(checkpoint), "pruned": pruned})
-    shape = (1, recipe.preprocess.channels, *recipe.preprocess.size_hw)
+    shape = (1, *recipe.preprocess.input_shape)
 
     def work(payload: Path) -> StageOutput:
         import torch

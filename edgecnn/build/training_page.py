@@ -12,9 +12,12 @@ from edgecnn.build.masks_page import masks_sections
 from edgecnn.build.page_pictures import jpeg_url, shrunk
 from edgecnn.build.slim_page import slim_sections
 from edgecnn.core.readings import Tagger
+from edgecnn.core.signal_preprocess import InputSpec, SignalPreprocess, of_pictures
 from edgecnn.evaluate.reliability import Reliability, confusion, reliability
 from edgecnn.evaluate.target_figures import tag_figures, value_figures
 from edgecnn.profiling.report.page import Column, figure, notice, pairs, render_page, section, table, text
+from edgecnn.signals.windows import Window, read_window
+from edgecnn.vision.draw_signal import draw_signal
 
 if TYPE_CHECKING:
     from edgecnn.build.training_plan import Plan
@@ -81,11 +84,11 @@ def render_training(plan: Plan, trained: Trained) -> str:
     if isinstance(judged, Detected):
         parts += boxes_sections(judged)
     elif isinstance(judged, Segmented):
-        parts += masks_sections(judged, recipe.preprocess.outside)
+        parts += masks_sections(judged, of_pictures(recipe.preprocess).outside)
     elif isinstance(judged, Answers) and isinstance(kept, Samples) and judged.targets.ndim == 1:
         parts.append(_confusions(judged, labels))
         parts.append(_calibration(reliability(judged.scores, judged.targets)))
-        parts.append(_mistakes(judged, kept, labels))
+        parts.append(_mistakes(judged, kept, labels, recipe.preprocess))
     elif isinstance(judged, Answers):
         parts.append(_by_label(judged, plan))
     return render_page(f"{recipe.name}: training", "\n".join(parts), [_STYLE, STYLE])
@@ -182,14 +185,14 @@ def _confusions(answers: Answers, labels: Sequence[str]) -> str:
     return section("What is confused most", table("Confusions", columns, listed), "Of the pictures kept back.")
 
 
-def _mistakes(answers: Answers, samples: Samples, labels: Sequence[str]) -> str:
+def _mistakes(answers: Answers, samples: Samples, labels: Sequence[str], spec: InputSpec) -> str:
     named = answers.scores.argmax(axis=1)
     wrong = np.flatnonzero(named != answers.targets)
     if not len(wrong):
         return section("Worst mistakes", "<p>There are none among the pictures kept back.</p>")
     worst = wrong[np.argsort(-answers.scores[wrong, named[wrong]], kind="stable")][:_WORST]
     figures = [
-        f'<figure><img src="{_thumbnail(samples, int(index))}" alt="{text(samples.paths[index].name)}">'
+        f'<figure><img src="{_thumbnail(samples, int(index), spec)}" alt="{text(samples.paths[index].name)}">'
         f"<figcaption>{text(labels[int(answers.targets[index])])}, taken for {text(labels[int(named[index])])} "
         f"({answers.scores[index, named[index]]:.0%})<br>{text(samples.paths[index].name)}</figcaption></figure>"
         for index in worst
@@ -200,8 +203,12 @@ def _mistakes(answers: Answers, samples: Samples, labels: Sequence[str]) -> str:
     return section("Worst mistakes", f'<div class="gallery">{"".join(figures)}</div>', note)
 
 
-def _thumbnail(samples: Samples, index: int) -> str:
-    """A small JPEG as a data URL."""
+def _thumbnail(samples: Samples, index: int, spec: InputSpec) -> str:
+    """A small JPEG as a data URL; of a signal its waveform."""
+    box = samples.boxes[index]
+    if isinstance(spec, SignalPreprocess) and box is not None:
+        window = read_window(Window(samples.paths[index], box[0]), spec)
+        return jpeg_url(draw_signal(window, (_THUMBNAIL, _THUMBNAIL)))
     return jpeg_url(shrunk(samples.picture(index), _THUMBNAIL)[0])
 
 

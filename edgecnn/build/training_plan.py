@@ -15,6 +15,7 @@ from edgecnn.core.detector import Detector
 from edgecnn.core.head_part import HeadPart
 from edgecnn.core.readings import Segmenter
 from edgecnn.core.recipe import Recipe
+from edgecnn.core.signal_preprocess import of_pictures
 from edgecnn.errors import InputError
 from edgecnn.vision.annotations import open_detection_set, open_training_set
 from edgecnn.vision.detection_set import DetectionSet
@@ -50,7 +51,7 @@ def detector_of(recipe: Recipe) -> Detector:
     assert isinstance(head, HeadPart)
     assert isinstance(labels, tuple)
     return Detector(
-        recipe.preprocess.outside,
+        of_pictures(recipe.preprocess).outside,
         labels,
         head.layout(len(labels)),
         part.score_threshold,
@@ -63,7 +64,7 @@ def detector_of(recipe: Recipe) -> Detector:
 def segmenter_of(recipe: Recipe) -> Segmenter:
     """How the network for masks that a recipe trains will be used."""
     assert isinstance(recipe.labels, tuple)
-    return Segmenter(recipe.preprocess.outside, recipe.labels, recipe.segmentation)
+    return Segmenter(of_pictures(recipe.preprocess).outside, recipe.labels, recipe.segmentation)
 
 
 def plan_training(recipe: Recipe, store: Store) -> Plan:
@@ -160,7 +161,7 @@ def _opened(source: str, recipe: Recipe, store: Store) -> Samples:
     assert recipe.train is not None
     if is_digits(source):
         return samples_of(open_pictures(source, store))
-    return open_samples(source, recipe.train.objective)
+    return open_samples(source, recipe.train.objective, recipe.preprocess)
 
 
 def _names(samples: Samples, recipe: Recipe) -> tuple[str, ...]:

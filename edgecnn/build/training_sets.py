@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgecnn.build.training_plan import Plan
 from edgecnn.core.files import write_text
 from edgecnn.core.recipe import Recipe
+from edgecnn.core.signal_preprocess import SignalPreprocess
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.mask_set import MaskSet
 from edgecnn.vision.target_set import NAMES_PARTED_BY
@@ -66,7 +67,7 @@ def _masks_listed(masks: MaskSet) -> str:
 
 
 def _listed(samples: Samples, recipe: Recipe) -> str:
-    """Whole pictures and their targets as CSV; parts of pictures cannot be listed, and are left out."""
+    """Whole pictures, or signals, and their targets as CSV; parts of pictures cannot be listed, and are left out."""
     labels = recipe.labels
     assert isinstance(labels, tuple)
     assert recipe.train is not None
@@ -74,7 +75,11 @@ def _listed(samples: Samples, recipe: Recipe) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream)
     writer.writerow(["path", *(labels if objective == "regression" else ["label"])])
-    for path, box, target in zip(samples.paths, samples.boxes, samples.targets, strict=True):
+    rows = zip(samples.paths, samples.boxes, samples.targets, strict=True)
+    if isinstance(recipe.preprocess, SignalPreprocess):
+        # All windows of a signal are on one side: the signal stands for them.
+        rows = {path: (path, None, target) for path, _, target in rows}.values()
+    for path, box, target in rows:
         if box is not None:
             continue
         if objective == "regression":

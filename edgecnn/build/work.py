@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgecnn.build.detectors import open_boxes, unlabelled
 from edgecnn.build.frames import Frames
@@ -13,9 +13,10 @@ from edgecnn.core.progress import Progress
 from edgecnn.core.recipe import Recipe
 from edgecnn.errors import GateMissed, InputError
 from edgecnn.vision.detection_set import DetectionSet
+from edgecnn.vision.frame_sets import open_frame_targets
 from edgecnn.vision.images import ImageSet
 from edgecnn.vision.mask_set import MaskSet, open_masks_or_pictures
-from edgecnn.vision.target_set import TargetSet, open_targets
+from edgecnn.vision.target_set import TargetSet
 
 # A tenth of the calibration pictures is kept back for comparing, where there are no evaluation pictures and enough of
 # these: what is judged on a handful of pictures is not judged.
@@ -94,18 +95,20 @@ def open_work(recipe: Recipe, store: Store, progress: Progress, *, needs_labels:
                 f"{len(shared)} pictures are for calibration and for evaluation, such as {min(shared)}",
                 "keep the two apart: accuracy on pictures that set the ranges proves little",
             )
-    if calibration is not None and evaluation is None and len(calibration) >= _ENOUGH:
-        kept = tuple(path for index, path in enumerate(calibration.paths) if index % _KEPT_BACK == 0)
-        used = tuple(path for index, path in enumerate(calibration.paths) if index % _KEPT_BACK)
-        parity_set = ImageSet(calibration.name, kept, None, ())
-        calibration = ImageSet(calibration.name, used, None, ())
+    if calibration is not None and evaluation is None and _is_enough(calibration):
+        calibration = replace(calibration, labels=None, classes=())
+        # Windows of one signal stay together.
+        numbers = {path: number for number, path in enumerate(dict.fromkeys(calibration.paths))}
+        kept = [number for number, path in enumerate(calibration.paths) if numbers[path] % _KEPT_BACK == 0]
+        used = [number for number, path in enumerate(calibration.paths) if numbers[path] % _KEPT_BACK]
+        parity_set, calibration = calibration.at(kept), calibration.at(used)
     elif calibration is not None and evaluation is None:
         parity_set = calibration
         notes.append(f"compared on the {len(calibration)} calibration pictures: too few to keep some back")
     if calibration is not None:
         calibration = calibration.spread(recipe.quantize.max_images)
     frames = Frames(
-        parity_set.paths if parity_set is not None else (),
+        parity_set.places if parity_set is not None else (),
         recipe.preprocess,
         parity_set.sha256() if parity_set is not None else "",
         task=recipe.task,
@@ -115,18 +118,22 @@ def open_work(recipe: Recipe, store: Store, progress: Progress, *, needs_labels:
     return Work(recipe, device, store, progress, evaluation, labelled, calibration, frames, notes)
 
 
+def _is_enough(found: ImageSet) -> bool:
+    return len(found) >= _ENOUGH and len(set(found.paths)) >= _KEPT_BACK
+
+
 def _opened(source: str, recipe: Recipe, store: Store) -> Pictures:
     """Pictures, with such labels as the recipe's task has; the FP32 network is what the other tasks are judged by."""
     match recipe.task:
         case "detection":
             return open_boxes(source)
         case "multilabel":
-            return open_targets(source, "tags")
+            return open_frame_targets(source, "tags", recipe.preprocess)
         case "regression":
-            return open_targets(source, "values")
+            return open_frame_targets(source, "values", recipe.preprocess)
         case "classification":
-            return open_pictures(source, store)
+            return open_pictures(source, store, recipe.preprocess)
         case "segmentation":
             return open_masks_or_pictures(source)
         case _:
-            return unlabelled(open_pictures(source, store))
+            return unlabelled(open_pictures(source, store, recipe.preprocess))

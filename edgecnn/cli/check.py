@@ -44,7 +44,7 @@ def command(
     """
     from edgecnn.check.model import check_model
     from edgecnn.core.device import load_device
-    from edgecnn.core.recipe import TargetPart
+    from edgecnn.core.target_part import TargetPart
     from edgecnn.deploy.bundle import load_bundle
 
     bundle = load_bundle(model) if model.is_dir() else None

@@ -59,6 +59,7 @@ def command(
     from edgecnn.cli.stage_table import print_stages
     from edgecnn.core.preprocess import Embedding
     from edgecnn.core.recipe import is_onnx
+    from edgecnn.core.signal_preprocess import SignalPreprocess
     from edgecnn.errors import InputError
 
     console.say(f"converting {source}")
@@ -74,6 +75,8 @@ def command(
         recipe = recipe.model_copy(update={name: getattr(recipe, name).model_copy(update=changes)})
     if frame is not None:
         spec = recipe.preprocess
+        if isinstance(spec, SignalPreprocess):
+            raise InputError("--frame is about a camera, and this network takes signals", "leave --frame out")
         embedding = Embedding(frame_hw=height_width(frame, "--frame"), color=spec.embed.color if spec.embed else "bgr")
         recipe = recipe.model_copy(update={"preprocess": spec.model_copy(update={"embed": embedding})})
     if max_drop is not None:

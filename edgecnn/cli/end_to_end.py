@@ -45,7 +45,7 @@ def measure_end_to_end(bundle: Path, source: str, opening: Opening, seconds: flo
     loaded = load_bundle(bundle)
     manifest = loaded.manifest
     sink = AgeSink()
-    with open_source(source) as frames:
+    with open_source(source, manifest.preprocess) as frames:
         session = open_session(
             loaded.model,
             manifest.target.backend(opening.backend),

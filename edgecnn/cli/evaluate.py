@@ -87,13 +87,13 @@ def command(
 
 def _judge_classes(first: Bundle, second: Bundle, data: str) -> Accuracy:
     from edgecnn.evaluate.accuracy import Predictions, accuracy_of, predict
-    from edgecnn.vision.images import open_image_set
+    from edgecnn.vision.frame_sets import open_frame_set
 
-    images = open_image_set(data).labelled_for(first.manifest.labels)
+    images = open_frame_set(data, first.manifest.preprocess).labelled_for(first.manifest.labels)
 
     def predictions_of(bundle: Bundle) -> Predictions:
         session, network, label = _opened(bundle)
-        found = predict(network, images.paths, bundle.manifest.preprocess, console.TerminalProgress(), label)
+        found = predict(network, images.places, bundle.manifest.preprocess, console.TerminalProgress(), label)
         session.close()
         return found
 
@@ -105,15 +105,16 @@ def _judge_outputs(first: Bundle, second: Bundle, data: str) -> OutputAccuracy:
     from edgecnn.core.readings import Embedder, Regressor, Segmenter, Tagger
     from edgecnn.errors import InputError
     from edgecnn.evaluate.outputs import output_accuracy_of, predict_outputs
+    from edgecnn.vision.frame_sets import open_frame_targets
     from edgecnn.vision.images import open_image_set
     from edgecnn.vision.mask_set import MaskSet, open_masks_or_pictures
-    from edgecnn.vision.target_set import TargetSet, open_targets
+    from edgecnn.vision.target_set import TargetSet
 
     usage = first.manifest.usage
     assert isinstance(usage, Tagger | Regressor | Embedder | Segmenter)  # the task says so
     match usage:
         case Tagger() | Regressor():
-            images = open_targets(data, "tags" if isinstance(usage, Tagger) else "values")
+            images = open_frame_targets(data, "tags" if isinstance(usage, Tagger) else "values", usage.preprocess)
         case Segmenter():
             images = open_masks_or_pictures(data)
         case Embedder():
@@ -131,7 +132,7 @@ def _judge_outputs(first: Bundle, second: Bundle, data: str) -> OutputAccuracy:
 
     def outputs_of(bundle: Bundle) -> Any:
         session, network, label = _opened(bundle)
-        found = predict_outputs(network, images.paths, usage, console.TerminalProgress(), label)
+        found = predict_outputs(network, images.places, usage, console.TerminalProgress(), label)
         session.close()
         return found
 

@@ -26,6 +26,7 @@ from edgecnn.cli.sink_options import (
     Save,
     Show,
     SinkOptions,
+    require_pictures,
 )
 from edgecnn.cli.source_options import Drop, Sources, drop_policies, explain_run, named_addresses
 from edgecnn.cli.usage_options import Lines, Smooth, TilesOption, Top, Track, UnknownBelow, Zones, usage_with
@@ -115,14 +116,16 @@ def command(
     if gallery is not None and manifest.task != "embedding":
         raise InputError("--gallery: this bundle is not an embedding network", "leave --gallery out")
     known = None if gallery is None else read_gallery(gallery, manifest.files[loaded.model.name])
+    spec = manifest.preprocess
+    require_pictures(spec, wanted=save is not None or show or page is not None)
     if explain:
-        explain_run(addresses, policies, manifest.preprocess)
+        explain_run(addresses, policies, spec)
         return
     counts = Metrics()
     with ExitStack() as stack:
         sources = [
             stack.enter_context(
-                open_source(address, name=name, metrics=counts.source(name), wait=not policies[name].drops)
+                open_source(address, spec, name=name, metrics=counts.source(name), wait=not policies[name].drops)
             )
             for name, address in addresses.items()
         ]
@@ -178,7 +181,7 @@ def command(
     else:
         _say_report(report)
     _say_shift(report, manifest.shift)
-    embed = manifest.preprocess.embed
+    embed = spec.embed
     if report.resized and embed is not None:
         console.say(
             f"{report.resized} frames were brought to {embed.frame_hw[1]} x {embed.frame_hw[0]} first, as the "

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+
+from edgecnn.errors import InputError
+
+if TYPE_CHECKING:
+    from edgecnn.core.signal_preprocess import InputSpec
 
 Events = Annotated[
     Optional[str],
@@ -84,3 +89,13 @@ class SinkOptions:
     page: str | None = None
     page_token: str | None = None
     as_json: bool = False
+
+
+def require_pictures(spec: InputSpec, *, wanted: bool) -> None:
+    """Refuse sinks that show frames, where these are no pictures."""
+    from edgecnn.core.signal_preprocess import SignalPreprocess
+
+    if wanted and isinstance(spec, SignalPreprocess):
+        raise InputError(
+            "--save, --show and --page show pictures, and this bundle's network takes signals", "give --events FILE"
+        )

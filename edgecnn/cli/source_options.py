@@ -10,7 +10,7 @@ from edgecnn.cli import console
 from edgecnn.errors import InputError
 
 if TYPE_CHECKING:
-    from edgecnn.core.preprocess import Preprocess
+    from edgecnn.core.signal_preprocess import InputSpec
     from edgecnn.runtime.buffer import DropPolicy
 
 Sources = Annotated[
@@ -18,6 +18,7 @@ Sources = Annotated[
     typer.Option(
         "--source",
         help="Video, picture or folder; /dev/videoN; rtsp://...; csi://N; gst://PIPELINE; synthetic://WxH@FPS. "
+        "Signals: WAV, CSV or NPY file, or folder; pcm://s16le from standard input. "
         "May be repeated, with a name before it: door=rtsp://...",
     ),
 ]
@@ -57,12 +58,13 @@ def drop_policies(addresses: dict[str, str], texts: list[str]) -> dict[str, Drop
     return found
 
 
-def explain_run(addresses: dict[str, str], policies: dict[str, DropPolicy], preprocess: Preprocess) -> None:
+def explain_run(addresses: dict[str, str], policies: dict[str, DropPolicy], preprocess: InputSpec) -> None:
     """Show what a run would do with its sources."""
+    from edgecnn.core.signal_preprocess import SignalPreprocess
     from edgecnn.runtime.sources.base import explain_source
 
     sources = [
-        {"name": name, "drop": str(policies[name]), "capture": explain_source(address)}
+        {"name": name, "drop": str(policies[name]), "capture": explain_source(address, preprocess)}
         for name, address in addresses.items()
     ]
     if console.wants_json():
@@ -70,7 +72,10 @@ def explain_run(addresses: dict[str, str], policies: dict[str, DropPolicy], prep
         return
     for found in sources:
         print(f"source {found['name']} ({found['drop']}):\n  {found['capture']}")
-    wanted = preprocess.embed.frame_hw if preprocess.embed is not None else preprocess.size_hw
-    how = "as it is" if preprocess.embed is not None else preprocess.resize
-    print(f"preprocess: each frame to {wanted[1]} x {wanted[0]} ({how}), {preprocess.color}")
+    if isinstance(preprocess, SignalPreprocess):
+        print(f"preprocess: signals at {preprocess.sample_rate:g} samples a second, {preprocess.channels} channels")
+    else:
+        wanted = preprocess.embed.frame_hw if preprocess.embed is not None else preprocess.size_hw
+        how = "as it is" if preprocess.embed is not None else preprocess.resize
+        print(f"preprocess: each frame to {wanted[1]} x {wanted[0]} ({how}), {preprocess.color}")
     print("infer, decode and sinks: each in threads of their own, a frame behind")

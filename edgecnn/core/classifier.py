@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.signal_preprocess import InputSpec
 
 Scores = Literal["logits", "probabilities"]
 
@@ -34,13 +34,13 @@ class Classifier:
     """Everything about a classifier but the network.
 
     Attributes:
-        preprocess: From a frame to the network's input.
+        preprocess: From a frame or signal to the network's input.
         labels: A name for each class.
         scores: What the network's output (1, classes) is: before softmax, or after it.
         shown: Which of the classes are named.
     """
 
-    preprocess: Preprocess
+    preprocess: InputSpec
     labels: tuple[str, ...]
     scores: Scores
     shown: Shown = field(default_factory=Shown)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, Tag, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from edgecnn.errors import InputError
 
@@ -81,29 +81,29 @@ def _place_in_file(location: _Location, lines: dict[_Location, int]) -> _Locatio
 
 
 def _fields_at(model: type[BaseModel], location: _Location) -> list[str]:
-    """Names of the keys that the model allows at a location, which may name the members of unions on its way."""
-    current: Any = model
+    """Names of the keys that the model allows at pydantic's location."""
+    current = [model]
     for part in location:
-        member = _tagged(current, part)
-        field = getattr(_model_in(current), "model_fields", {}).get(str(part))
-        # An index into a list, or a key of a mapping, is neither: stay with the element's type.
-        current = member or (field.annotation if field is not None else current)
-    return list(getattr(_model_in(current), "model_fields", {}))
+        fields = [each.model_fields[str(part)] for each in current if str(part) in each.model_fields]
+        if fields:
+            current = [found for field in fields for found in _models_in(field.annotation)]
+        else:
+            # The member of a union; or an index into a list, or a key of a mapping: stay with the element's type.
+            current = [each for each in current if part in (each.__name__, *_kinds(each))] or current
+    return [name for each in current for name in each.model_fields]
 
 
-def _tagged(annotation: Any, tag: int | str) -> Any:
-    """The member of a union that goes by a tag, if there is one."""
-    for inner in get_args(annotation):
-        if found := get_args(inner)[0] if Tag(str(tag)) in get_args(inner) else _tagged(inner, tag):
-            return found
-    return None
+def _kinds(model: type[BaseModel]) -> tuple[Any, ...]:
+    """What a member of a union is told by, if it has such a field."""
+    field = model.model_fields.get("kind")
+    return get_args(field.annotation) if field is not None else ()
 
 
-def _model_in(annotation: Any) -> Any:
-    """The pydantic model inside ``X | None``, ``tuple[X, ...]`` or ``dict[str, X]``, if there is one."""
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The pydantic models inside ``X | None``, ``tuple[X, ...]``, ``dict[str, X]`` or ``X | Y``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for inner in get_args(annotation) if (found := _model_in(inner)) is not None), None)
+        return [annotation]
+    return [found for inner in get_args(annotation) for found in _models_in(inner)]
 
 
 def _line_numbers(node: yaml.Node | None) -> dict[_Location, int]:

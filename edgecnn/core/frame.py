@@ -13,20 +13,38 @@ Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
+class Span:
+    """Where a window of a signal lies.
+
+    Attributes:
+        file: Its file's name; empty for a stream.
+        begin_s: Seconds from the signal's begin to the window's.
+        end_s: To its end.
+    """
+
+    file: str
+    begin_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
 class Frame:
-    """One picture on its way from the camera.
+    """One picture, or window of a signal, on its way from the camera or microphone.
 
     Attributes:
         index: Counts what the source delivered, from 0, dropped frames included.
         captured_ns: Monotonic time at which the picture arrived from the camera, nanoseconds.
-        image: uint8 BGR, (height, width, 3). The reader owns it; sources do not write into it again.
+        image: uint8 BGR, (height, width, 3); of a signal float32 (channels, samples). The reader owns it; sources do
+            not write into it again.
         source: The name of the source, as a run knows it.
+        span: Of a signal: where the window lies.
     """
 
     index: int
     captured_ns: int
-    image: Image
+    image: npt.NDArray[Any]
     source: str = ""
+    span: Span | None = None
 
 
 UNKNOWN = -1

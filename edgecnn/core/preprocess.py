@@ -95,6 +95,11 @@ class Preprocess(BaseModel):
         """1 for grey pictures, else 3."""
         return 1 if self.color == "gray" else 3
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of the network's float32 input, without the batch."""
+        return (self.channels, *self.size_hw)
+
     @model_validator(mode="after")
     def _consistent(self) -> Preprocess:
         if len(self.mean) != self.channels or len(self.std) != self.channels:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edgecnn.core.classifier import Scores
 from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.signal_preprocess import InputSpec
 
 NOT_SEEN = 255
 """In a mask, what the network has not seen of a frame: preprocessing has cut it off."""
@@ -71,12 +72,12 @@ class Tagger:
     """Everything about a network for several labels but the network.
 
     Attributes:
-        preprocess: From a frame to the network's input.
+        preprocess: From a frame or signal to the network's input.
         labels: A name for each element of the output (1, labels).
         part: What the output is, and when a label is there.
     """
 
-    preprocess: Preprocess
+    preprocess: InputSpec
     labels: tuple[str, ...]
     part: MultilabelPart = field(default_factory=MultilabelPart)
 
@@ -91,12 +92,12 @@ class Regressor:
     """Everything about a regression network but the network.
 
     Attributes:
-        preprocess: From a frame to the network's input.
+        preprocess: From a frame or signal to the network's input.
         labels: A name for each value of the output (1, values).
         part: Their units, and what is made of them.
     """
 
-    preprocess: Preprocess
+    preprocess: InputSpec
     labels: tuple[str, ...]
     part: RegressionPart = field(default_factory=RegressionPart)
 

@@ -10,8 +10,9 @@ from edgecnn.core.classifier import Shown
 from edgecnn.core.detection_part import DetectionPart
 from edgecnn.core.head_part import Head
 from edgecnn.core.part import Part as _Part
-from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.readings import EmbeddingPart, MultilabelPart, RegressionPart, SegmentationPart
+from edgecnn.core.signal_preprocess import InputSpec, SignalPreprocess, of_pictures
+from edgecnn.core.target_part import TargetPart
 from edgecnn.core.training_part import DataPart, Objective, TrainPart
 
 Precision = Literal["fp32", "fp16", "int8", "auto"]
@@ -33,6 +34,7 @@ _TRAINED_TASKS: dict[Objective, Task] = {
     "detection": "detection",
     "segmentation": "segmentation",
 }
+_TASKS_OF_SIGNALS: tuple[Task, ...] = ("classification", "multilabel", "regression")
 _NAMED_NETWORKS = ("zoo", "torchvision", "timm")
 
 
@@ -151,23 +153,6 @@ class GatePart(_Part):
     )
 
 
-class TargetPart(_Part):
-    """Where it will run."""
-
-    device: str = Field(default="orin-nano-8gb", description="a name from: edgecnn devices")
-    tensorrt: str | None = Field(
-        default=None,
-        pattern=r"^\d+(\.\d+)*$",
-        description="the version there, such as 10.3; none: that of the device's newest JetPack",
-    )
-    dla_share: float | None = Field(
-        default=None,
-        gt=0,
-        le=1,
-        description="run on the DLA, if it takes this part of the multiply-accumulates; none: on the GPU alone",
-    )
-
-
 class Recipe(_Part):
     """One deployable model."""
 
@@ -176,7 +161,7 @@ class Recipe(_Part):
     description: str = ""
     task: Task = "classification"
     model: ModelPart
-    preprocess: Preprocess
+    preprocess: InputSpec
     labels: str | tuple[str, ...] | None = Field(
         default=None,
         description="imagenet-1k, coco-80, a text file with a name a line, or the names; else the numbers from 0",
@@ -207,6 +192,8 @@ class Recipe(_Part):
     def _consistent(self) -> Recipe:
         if self.train is not None and self.model.weights is not None:
             raise ValueError("train and model.weights exclude each other")
+        if isinstance(self.preprocess, SignalPreprocess):
+            self._require_fit_for_signals(self.preprocess)
         if self.train is not None:
             self._require_trainable(self.train)
         if self.model.head is not None:
@@ -217,6 +204,13 @@ class Recipe(_Part):
         if is_onnx(self.model.source) and (self.train or self.model.weights is not None or self.model.arguments):
             raise ValueError("an ONNX file has its weights: no train, model.weights or model.arguments goes with it")
         return self
+
+    def _require_fit_for_signals(self, spec: SignalPreprocess) -> None:
+        if self.task not in _TASKS_OF_SIGNALS:
+            raise ValueError(f"of signals, task is one of {', '.join(_TASKS_OF_SIGNALS)}, not {self.task}")
+        taken = self.model.arguments.get("channels", 1)
+        if self.model.source == "zoo:cnn1d" and taken != spec.channels:
+            raise ValueError(f"model.arguments.channels is {taken}, and preprocess.channels {spec.channels}")
 
     def _require_trainable(self, train: TrainPart) -> None:
         if self.task != (trained := _TRAINED_TASKS[train.objective]):
@@ -230,6 +224,7 @@ class Recipe(_Part):
             raise ValueError("a detector is trained with model.head, such as head: {}")
         if self.task == "segmentation" and self.model.head is None and not is_callable(self.model.source):
             raise ValueError("masks are trained with model.head: {kind: lraspp}, or with a network of your own")
+        train.augment.require_fit(signals=isinstance(self.preprocess, SignalPreprocess))
 
     def _require_head_fits(self, head: Head) -> None:
         if self.task != head.task or is_onnx(self.model.source):
@@ -237,7 +232,7 @@ class Recipe(_Part):
                 f"model.head goes with task: {head.task} if its kind is {head.kind}, and with a network that is no "
                 "ONNX file"
             )
-        head.require_fits(self.preprocess.size_hw)
+        head.require_fits(of_pictures(self.preprocess).size_hw)
 
 
 def is_onnx(source: str) -> bool:

@@ -9,11 +9,12 @@ from pydantic import Field, model_validator
 from edgecnn.core.part import Part
 from edgecnn.core.slim_part import PrunePart, TeacherPart
 
+_OF_SIGNALS = ("time_shift", "gain_db", "snr_db")
 Objective = Literal["softmax", "multilabel", "regression", "detection", "segmentation"]
 
 
 class DataPart(Part):
-    """Pictures: a folder (of classes, or flat), a CSV file with columns path and label, or sklearn:digits.
+    """Pictures or signals: a folder (of classes, or flat), a CSV file with columns path and label, or sklearn:digits.
 
     For detectors labels are boxes: a COCO JSON file, a folder with images/ and labels/ (YOLO) or its data.yaml, or a
     folder with Annotations/ and JPEGImages/ (Pascal VOC) or one of its ImageSets/Main/*.txt. A classifier is trained on
@@ -42,7 +43,10 @@ class DataPart(Part):
 
 
 class AugmentPart(Part):
-    """Random changes of every training picture, drawn anew in every epoch, by torchvision.transforms.v2."""
+    """Random changes of every training picture, drawn anew in every epoch, by torchvision.transforms.v2.
+
+    Those of signals are ``time_shift``, ``gain_db`` and ``snr_db``, and no others.
+    """
 
     degrees: float = Field(default=10.0, ge=0, description="rotation, at most, either way")
     translate: float = Field(default=0.1, ge=0, lt=1, description="shift, at most, as a part of the picture's side")
@@ -61,6 +65,24 @@ class AugmentPart(Part):
     policy: Literal["none", "trivial", "rand"] = Field(
         default="none", description="TrivialAugmentWide or RandAugment beside these"
     )
+    time_shift: float = Field(
+        default=0.0, ge=0, lt=1, description="signals: a window is read earlier or later by this part of it, at most"
+    )
+    gain_db: float = Field(default=0.0, ge=0, description="signals: louder or softer by so much at most, dB")
+    snr_db: tuple[float, float] | None = Field(
+        default=None, description="signals: white noise with a signal-to-noise ratio between these, dB"
+    )
+
+    def require_fit(self, *, signals: bool) -> None:
+        """Refuse what is stated of pictures in a recipe for signals, and the reverse.
+
+        Raises:
+            ValueError: There is such a key.
+        """
+        ours, others = ("signals", "pictures") if signals else ("pictures", "signals")
+        for name in type(self).model_fields:
+            if name in self.model_fields_set and (name in _OF_SIGNALS) != signals:
+                raise ValueError(f"train.augment.{name} is for {others}, and this recipe is for {ours}")
 
     @model_validator(mode="after")
     def _ordered(self) -> AugmentPart:
@@ -68,6 +90,8 @@ class AugmentPart(Part):
             raise ValueError("scale wants two numbers above 0, the smaller one first")
         if self.crop is not None and not 0 < self.crop[0] <= self.crop[1] <= 1:
             raise ValueError("crop wants two numbers above 0 and at most 1, the smaller one first")
+        if self.snr_db is not None and self.snr_db[0] > self.snr_db[1]:
+            raise ValueError("snr_db wants two numbers, the smaller one first")
         return self
 
 

@@ -16,7 +16,6 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from edgecnn.core.files import hash_file, install_directory, partial_name, remove_left_over, write_text
-from edgecnn.core.frame import Image
 from edgecnn.core.layer_costs import COSTS, LayerCosts
 from edgecnn.core.tensors import Arrays
 from edgecnn.deploy.manifest import BundleManifest
@@ -48,9 +47,11 @@ class Bundle:
         """The FP16 network beside one in INT8."""
         return self.path / CONTROL if self.manifest.control is not None else None
 
-    def golden_frames(self) -> list[Image]:
-        """The frames whose outputs the bundle knows: uint8 BGR."""
-        return [read_image(path) for path in sorted((self.path / GOLDEN).glob("*.png"))]
+    def golden_frames(self) -> list[npt.NDArray[Any]]:
+        """The frames whose outputs the bundle knows: uint8 BGR, or of signals float32 (channels, window)."""
+        folder = self.path / GOLDEN
+        pictures = [read_image(path) for path in sorted(folder.glob("*.png"))]
+        return pictures or [np.load(path, allow_pickle=False) for path in sorted(folder.glob("*.npy"))]
 
     def layer_costs(self) -> LayerCosts | None:
         """What the model's layers cost; none in a bundle from before they were kept.
@@ -130,7 +131,7 @@ def require_bundle_path(path: Path) -> None:
 def write_bundle(
     path: Path,
     model: Path,
-    frames: Mapping[str, Image],
+    frames: Mapping[str, npt.NDArray[Any]],
     outputs: Sequence[Arrays],
     manifest: BundleManifest,
     costs: LayerCosts,
@@ -143,7 +144,7 @@ def write_bundle(
     Args:
         path: Where; an older bundle there is replaced.
         model: The ONNX file.
-        frames: Golden frames by file name.
+        frames: Golden frames by file name: ``.png`` for pictures, ``.npy`` for signals.
         outputs: The network's for each by name, in the same order.
         manifest: Without ``files``, which is filled in here.
         costs: Of the model's layers.
@@ -164,7 +165,9 @@ def write_bundle(
         if control is not None:
             shutil.copyfile(control, part / CONTROL)
         for name, image in frames.items():
-            if not cv2.imwrite(str(part / GOLDEN / name), image):
+            if name.endswith(".npy"):
+                np.save(part / GOLDEN / name, image)
+            elif not cv2.imwrite(str(part / GOLDEN / name), image):
                 raise EnvironmentMissing(f"--out {path}: {name} cannot be written", "is there room? look with: df -h")
         arrays = {f"{index:03d}.{name}": array for index, named in enumerate(outputs) for name, array in named.items()}
         np.savez(part / GOLDEN / _EXPECTED, allow_pickle=False, **arrays)

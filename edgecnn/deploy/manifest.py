@@ -11,7 +11,6 @@ from edgecnn.backends.session import BackendName, Session
 from edgecnn.core.artifact import Accuracy, DetectionAccuracy, Manifest, OutputAccuracy
 from edgecnn.core.classifier import Classifier, Scores, Shown
 from edgecnn.core.detector import Detector, Layout
-from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.readings import (
     Embedder,
     EmbeddingPart,
@@ -24,6 +23,7 @@ from edgecnn.core.readings import (
 )
 from edgecnn.core.recipe import GatePart, Task
 from edgecnn.core.shift import ShiftPart
+from edgecnn.core.signal_preprocess import InputSpec, of_pictures
 from edgecnn.core.tensors import TensorSpec
 from edgecnn.core.usage import Usage
 from edgecnn.core.verdict import Verdict
@@ -91,7 +91,7 @@ class BundleManifest(_Part):
     target: Target
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    preprocess: Preprocess
+    preprocess: InputSpec
     preprocess_assumed: bool = Field(description="true where nobody stated the preprocessing and a usual one was taken")
     scores: Scores | None = Field(default=None, description="what a classifier's output is")
     shown: Shown = Field(default=Shown(), description="which of a classifier's classes are named")
@@ -144,13 +144,13 @@ class BundleManifest(_Part):
         if self.regression is not None:
             return Regressor(self.preprocess, self.labels, self.regression)
         if self.embedding is not None:
-            return Embedder(self.preprocess, self.labels, self.embedding)
+            return Embedder(of_pictures(self.preprocess), self.labels, self.embedding)
         if self.segmentation is not None:
-            return Segmenter(self.preprocess, self.labels, self.segmentation)
+            return Segmenter(of_pictures(self.preprocess), self.labels, self.segmentation)
         part = self.detector
         assert part is not None  # the validator saw to it
         return Detector(
-            self.preprocess,
+            of_pictures(self.preprocess),
             self.labels,
             part.layout,
             part.score_threshold,

@@ -9,11 +9,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from edgecnn.core.artifact import Accuracy
-from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Progress
+from edgecnn.core.signal_preprocess import InputSpec
 from edgecnn.core.tensors import Arrays
 from edgecnn.evaluate.parity import Array, Network, only_output
-from edgecnn.vision.images import read_image
+from edgecnn.signals.windows import Window
+from edgecnn.vision.frame_sets import read_frame
 from edgecnn.vision.preprocess import network_input
 
 TOP = 5
@@ -27,24 +28,26 @@ class Predictions(BaseModel):
     classes: tuple[tuple[int, ...], ...]
 
 
-def frames_of(paths: Iterable[Path], spec: Preprocess) -> Iterable[Array]:
-    """Pictures as network inputs, one by one: see ``edgecnn.vision.preprocess.network_input``."""
-    return (network_input(read_image(path), spec) for path in paths)
+def frames_of(places: Iterable[Path | Window], spec: InputSpec) -> Iterable[Array]:
+    """Pictures, or windows of signals, as network inputs, one by one: see ``network_input``."""
+    return (network_input(read_frame(place, spec), spec) for place in places)
 
 
-def predict(network: Network, paths: Sequence[Path], spec: Preprocess, progress: Progress, label: str) -> Predictions:
-    """Run a network over pictures.
+def predict(
+    network: Network, places: Sequence[Path | Window], spec: InputSpec, progress: Progress, label: str
+) -> Predictions:
+    """Run a network over pictures, or windows of signals.
 
     Args:
         network: A classifier, with one output (1, classes).
-        paths: The pictures.
+        places: The pictures.
         spec: Their preprocessing.
         progress: Who is told.
         label: What is being done, for the progress bar.
     """
     classes: list[tuple[int, ...]] = []
-    with progress.task(label, len(paths)) as task:
-        for frame in frames_of(paths, spec):
+    with progress.task(label, len(places)) as task:
+        for frame in frames_of(places, spec):
             output = only_output(network(frame)).reshape(-1)
             classes.append(tuple(int(index) for index in np.argsort(-output, kind="stable")[:TOP]))
             task.advance()

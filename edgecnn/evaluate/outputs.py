@@ -15,6 +15,7 @@ from edgecnn.core.readings import Embedder, Regressor, Segmenter, Tagger
 from edgecnn.evaluate.accuracy import frames_of
 from edgecnn.evaluate.parity import Network, only_output
 from edgecnn.evaluate.target_figures import f1_score, mask_figures, tag_figures, value_figures
+from edgecnn.signals.windows import Window
 from edgecnn.vision.decode_readings import (
     class_map,
     decode_embedding,
@@ -31,12 +32,14 @@ Reading = Tagger | Regressor | Embedder | Segmenter
 _LEAST_SPREAD = 0.01
 
 
-def predict_outputs(network: Network, paths: Sequence[Path], usage: Reading, progress: Progress, label: str) -> Array:
-    """Run a network over pictures.
+def predict_outputs(
+    network: Network, places: Sequence[Path | Window], usage: Reading, progress: Progress, label: str
+) -> Array:
+    """Run a network over pictures, or windows of signals.
 
     Args:
         network: To run.
-        paths: The pictures.
+        places: The pictures.
         usage: Their preprocessing, and what the output means.
         progress: Who is told.
         label: What is being done, for the progress bar.
@@ -46,8 +49,8 @@ def predict_outputs(network: Network, paths: Sequence[Path], usage: Reading, pro
         uint8 (N, h, w) on the output's grid.
     """
     rows: list[Array] = []
-    with progress.task(label, len(paths)) as task:
-        for frame in frames_of(paths, usage.preprocess):
+    with progress.task(label, len(places)) as task:
+        for frame in frames_of(places, usage.preprocess):
             outputs = network(frame)
             match usage:
                 case Tagger():

@@ -9,6 +9,7 @@ from pathlib import Path
 from edgecnn.backends.session import Session
 from edgecnn.core.device import DeviceProfile
 from edgecnn.core.layer_costs import LayerCosts
+from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Progress
 from edgecnn.profiling.layer_names import name_layers
 from edgecnn.profiling.layers import layer_metadata, time_layers
@@ -100,7 +101,7 @@ def profile_of(
         target=identity.target,
         backend=measured.backend,
         threads=identity.threads,
-        frame_hw=(frame.shape[0], frame.shape[1]),
+        frame_hw=(frame.shape[0], frame.shape[1]) if isinstance(subject.usage.preprocess, Preprocess) else None,
         input_shape=tuple(network_input(frame, subject.usage.preprocess).shape),
         fps=plan.fps,
         session=session,

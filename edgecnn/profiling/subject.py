@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgecnn.backends.session import Session
-from edgecnn.core.frame import Image
 from edgecnn.core.tensors import Arrays
 from edgecnn.core.usage import Usage
 from edgecnn.vision.preprocess import network_input
@@ -27,12 +28,12 @@ class Subject:
     Attributes:
         open_session: Opens what runs it, such as a ``functools.partial`` of a module's function.
         usage: How the network is used.
-        frames: Pictures, used in turn.
+        frames: Pictures, or windows of signals, used in turn.
     """
 
     open_session: Callable[[], Session]
     usage: Usage
-    frames: Sequence[Image]
+    frames: Sequence[npt.NDArray[Any]]
 
     def frame_steps(self, session: Session) -> Mapping[str, Step]:
         """The whole way of a frame, from the decoded picture in memory to the named class or the boxes."""

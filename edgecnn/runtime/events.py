@@ -7,7 +7,14 @@ import secrets
 import time
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from edgecnn.core.frame import Classification, Detections, Embedding, Frame, Measurements, Segmentation, Tags
 from edgecnn.core.usage import Result
@@ -71,12 +78,25 @@ class ClassArea(_Part):
     share: float = Field(description="of the pixels that the network has seen, 0 to 1, four decimals")
 
 
+class WindowSpan(_Part):
+    """Where a window of a signal lies."""
+
+    file: str = Field(description="its file's name; empty for a stream")
+    begin_s: float = Field(description="seconds from the begin of the signal to that of the window, six decimals")
+    end_s: float = Field(description="to its end")
+
+
 class _Event(_Part):
     id: str = Field(description="RUN/SOURCE/FRAME, unique: whoever gets an event twice knows it by this")
     source: str = Field(description="the name of the source in its run")
     frame: int = Field(description="counts the frames that the source delivered, from 0, dropped ones included")
     time: float = Field(description="the frame's arrival in seconds since 1970 (UTC)")
     age_ms: float = Field(description="from the frame's arrival to its result")
+    window: WindowSpan | None = Field(default=None, description="of signals; left out for pictures")
+
+    @model_serializer(mode="wrap")
+    def _without_no_window(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in write(self).items() if name != "window" or value is not None}
 
 
 class ClassificationEvent(_Event):
@@ -148,6 +168,9 @@ def event_of(run: str, frame: Frame, result: Result, age_ns: int) -> Event:
         "time": round(arrival_ns / 1e9, 3),
         "age_ms": round(age_ns / 1e6, 3),
     }
+    if frame.span is not None:
+        span = frame.span
+        when["window"] = {"file": span.file, "begin_s": round(span.begin_s, 6), "end_s": round(span.end_s, 6)}
     match result:
         case Classification():
             content = {"classes": _classes(result)}

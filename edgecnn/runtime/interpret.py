@@ -47,8 +47,7 @@ class Interpreter:
         self._smooth: _Smooth | None = None
         self._tracker: Tracker | None = None
         self._counters: tuple[LineCounter, ...] = ()
-        if isinstance(usage, Classifier) and usage.shown.smoothing_s is not None:
-            self._smooth = _Smooth(usage.shown.smoothing_s)
+        self._file: str | None = None
         if isinstance(usage, Detector) and usage.watch.tracks:
             self._tracker = Tracker(usage.watch.lost_s)
             self._counters = tuple(LineCounter(line, round(usage.watch.lost_s * 1e9)) for line in usage.watch.lines)
@@ -60,7 +59,7 @@ class Interpreter:
             self._shift(frame, result, time_ns)
         match result:
             case Classification():
-                return self._classification(result, time_ns)
+                return self._classification(frame, result, time_ns)
             case Detections():
                 return self._detections(frame, result, time_ns)
             case Embedding() if self._gallery is not None:
@@ -69,10 +68,14 @@ class Interpreter:
             case _:
                 return result
 
-    def _classification(self, result: Classification, time_ns: int) -> Classification:
-        if self._smooth is None or result.distribution is None:
-            return result
+    def _classification(self, frame: Frame, result: Classification, time_ns: int) -> Classification:
         assert isinstance(self._usage, Classifier)
+        seconds = self._usage.shown.smoothing_s
+        if seconds is None or result.distribution is None:
+            return result
+        file = frame.span.file if frame.span is not None else None
+        if self._smooth is None or file != self._file:  # of another signal nothing is carried over
+            self._smooth, self._file = _Smooth(seconds), file
         return named_classes(self._smooth.update(result.distribution, time_ns), self._usage)
 
     def _detections(self, frame: Frame, found: Detections, time_ns: int) -> Detections:

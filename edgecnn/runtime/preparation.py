@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.core.frame import Frame
-from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.signal_preprocess import InputSpec
 from edgecnn.runtime.buffer import FrameBuffer, Lock, Turns
 from edgecnn.runtime.metrics import Metrics
 from edgecnn.vision.preprocess import network_input
@@ -65,7 +65,7 @@ class Preparation:
         buffers: Sequence[FrameBuffer],
         arrived: threading.Condition,
         lock: Lock,
-        spec: Preprocess,
+        spec: InputSpec,
         batch: int,
         metrics: Metrics,
         check: Callable[[Frame], bool],
@@ -75,7 +75,7 @@ class Preparation:
         self._spec, self._batch, self._metrics, self._check = spec, batch, metrics, check
         self._depth = 1 if any(buffer.policy.drops for buffer in buffers) else _AHEAD
         self._timed = self._depth == 1
-        shape = (batch, spec.channels, *spec.size_hw) if spec.embed is None else (batch, *spec.embed.frame_hw, 3)
+        shape = (batch, *spec.input_shape) if spec.embed is None else (batch, *spec.embed.frame_hw, 3)
         kind = np.float32 if spec.embed is None else np.uint8
         # One is with the network, one is being filled.
         self._free = [np.zeros(shape, dtype=kind) for _ in range(self._depth + 2)]

@@ -15,8 +15,8 @@ from torch import nn
 from torch.fx.experimental.optimization import fuse
 
 from edgecnn.core.files import write_atomically
-from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Progress
+from edgecnn.core.signal_preprocess import InputSpec
 from edgecnn.core.training_part import TrainPart
 from edgecnn.errors import InputError
 from edgecnn.train.loader import PictureBatches
@@ -30,7 +30,7 @@ def features_of(
     module: nn.Module,
     head: str,
     samples: Samples,
-    spec: Preprocess,
+    spec: InputSpec,
     config: TrainPart,
     views: int,
     folder: Path,
@@ -66,7 +66,8 @@ def features_of(
         with torch.inference_mode(), progress.task(f"features of {len(samples)} pictures", steps) as task:
             for view in range(views):
                 for inputs, _ in batches.views(view):
-                    rows.append(_inputs_of(quick, inner, inputs.to(device, memory_format=torch.channels_last)))
+                    order = torch.channels_last if inputs.ndim == 4 else torch.preserve_format
+                    rows.append(_inputs_of(quick, inner, inputs.to(device, memory_format=order)))
                     task.advance()
         with write_atomically(path) as part:
             np.save(part, np.concatenate(rows).reshape(views, len(samples), -1))
@@ -106,7 +107,7 @@ def _inputs_of(module: nn.Module, head: nn.Module, inputs: torch.Tensor) -> npt.
     return seen[-1][0].float().cpu().numpy()
 
 
-def _key(module: nn.Module, samples: Samples, spec: Preprocess, config: TrainPart, views: int) -> str:
+def _key(module: nn.Module, samples: Samples, spec: InputSpec, config: TrainPart, views: int) -> str:
     digest = hashlib.sha256()
     for name, value in module.state_dict().items():
         digest.update(name.encode())

@@ -1,4 +1,4 @@
-"""Batches of pictures or of kept features, the same for a seed whatever ran before and however many processes read.
+"""Batches of pictures, signals or kept features, the same for a seed whatever ran before and however many read.
 
 What a batch holds is a function of the seed, the epoch and the batch's number alone: each picture's augmentation has
 random numbers of its own. So training can go on at any batch, and nothing of the loader has to be saved for that.
@@ -16,10 +16,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from edgecnn.core.frame import Image
 from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.signal_preprocess import InputSpec, SignalPreprocess
 from edgecnn.core.training_part import TrainPart
 from edgecnn.train.augment import crop_of, transform_of
 from edgecnn.train.order import Key, Order, drawing_from, in_order, seed_of
 from edgecnn.train.samples import Samples
+from edgecnn.train.signal_windows import SignalWindows
 from edgecnn.vision.preprocess import preprocess, resize_and_crop
 
 # Pictures at the input's size that stay in memory; what goes beyond is read from the disk in every epoch.
@@ -67,7 +69,7 @@ def loaded(
 
 
 class PictureBatches:
-    """Pictures from the disk.
+    """Pictures, or windows of signals, from the disk.
 
     Args:
         samples: The pictures and their targets.
@@ -75,10 +77,11 @@ class PictureBatches:
         config: Seed, batch size and augmentation.
     """
 
-    def __init__(self, samples: Samples, spec: Preprocess, config: TrainPart) -> None:
+    def __init__(self, samples: Samples, spec: InputSpec, config: TrainPart) -> None:
         self._samples, self._config = samples, config
         self._order = Order(samples.targets, config)
-        self._pictures = _Pictures(samples, spec, config)
+        signals = isinstance(spec, SignalPreprocess)
+        self._inputs = SignalWindows(samples, spec, config) if signals else _Pictures(samples, spec, config)
         self._targets = torch.from_numpy(samples.targets)
 
     def steps(self) -> int:
@@ -100,7 +103,7 @@ class PictureBatches:
         return self._loaded([keys[start : start + size] for start in range(0, len(keys), size)])
 
     def _loaded(self, keys: Sequence[Sequence[Key]]) -> Iterator[Batch]:
-        for inputs, indices in loaded(self._pictures, keys, _stacked, self._config):
+        for inputs, indices in loaded(self._inputs, keys, _stacked, self._config):
             yield inputs, self._targets[indices]
 
 

@@ -1,4 +1,4 @@
-"""Pictures that show almost the same, found by a perceptual hash.
+"""Pictures that show almost the same, found by a perceptual hash; and signals that are the same.
 
 The hash is a difference hash (Krawetz, "Kind of Like That", 2013): the picture in grey at 17 x 16, and for each place
 whether it is brighter than its left neighbour. Saved again as JPEG, resized or made brighter, a picture keeps nearly
@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edgecnn.core.files import hash_file
 from edgecnn.core.frame import Image
 from edgecnn.train.samples import Samples
-from edgecnn.vision.images import read_image
+from edgecnn.vision.images import SIGNALS, read_image
 
 NEAR_BITS = 20
 _SIDE = 16
@@ -31,6 +32,8 @@ def difference_hash(image: Image) -> npt.NDArray[np.bool_]:
 def duplicate_groups(samples: Samples) -> npt.NDArray[np.int64]:
     """A group number for each sample: samples of one file, and those whose pictures are near, have the same.
 
+    Of signals, files with equal contents are one.
+
     All pairs are compared by matrix products: 20,000 pictures take 0.2 tera-operations, a few seconds on two cores.
 
     Returns:
@@ -38,9 +41,12 @@ def duplicate_groups(samples: Samples) -> npt.NDArray[np.int64]:
     """
     files = list(dict.fromkeys(samples.paths))
     number = {path: index for index, path in enumerate(files)}
-    # Of parts of a picture, it is the whole picture that another may be a copy of.
-    hashes = np.stack([difference_hash(read_image(path)) for path in files])
-    parents = _joined(hashes)
+    if files[0].suffix.lower() in SIGNALS.suffixes:
+        contents = [hash_file(path) for path in files]
+        parents = [contents.index(content) for content in contents]
+    else:
+        # Of parts of a picture, it is the whole picture that another may be a copy of.
+        parents = _joined(np.stack([difference_hash(read_image(path)) for path in files]))
     roots = [parents[number[path]] for path in samples.paths]
     order = {root: index for index, root in enumerate(dict.fromkeys(roots))}
     return np.asarray([order[root] for root in roots], dtype=np.int64)

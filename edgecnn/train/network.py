@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.progress import Progress
 from edgecnn.core.recipe import ModelPart
+from edgecnn.core.signal_preprocess import InputSpec
 from edgecnn.core.training_part import TrainPart
 from edgecnn.errors import InputError
 from edgecnn.train.features import features_of
@@ -55,7 +55,7 @@ def train_network(
     model: ModelPart,
     train: Samples,
     validation: Samples | None,
-    spec: Preprocess,
+    spec: InputSpec,
     config: TrainPart,
     state: Path,
     features: Path,
@@ -67,7 +67,7 @@ def train_network(
         model: Which network.
         train: What it learns from.
         validation: What it is watched on.
-        spec: Preprocessing, the one that the deployed network gets.
+        spec: InputSpecing, the one that the deployed network gets.
         config: How.
         state: A file that a run which was killed goes on from; it is left there.
         features: Folder of what frozen networks made of pictures.
@@ -103,7 +103,7 @@ def train_network(
         train_batches = PictureBatches(train, spec, config)
         validation_batches = PictureBatches(validation, spec, config) if validation is not None else None
         blocks = blocks_of(module, model.source)
-    shape = (1, spec.channels, *spec.size_hw)
+    shape = (1, *spec.input_shape)
     require_slimmable(module, model.source, shape, config, validation_batches)
     training = Learning(learning, blocks, goal, train_batches, validation_batches, config, state, progress, teacher)
     learned = training.learn()

@@ -1,4 +1,4 @@
-"""What a network learns from: pictures, or parts of them, each with its target."""
+"""What a network learns from: pictures, parts of them, or windows of signals, each with its target."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ import numpy.typing as npt
 
 from edgecnn.core.files import hash_file
 from edgecnn.core.frame import Image
+from edgecnn.core.signal_preprocess import InputSpec, SignalPreprocess
 from edgecnn.core.training_part import Objective
 from edgecnn.errors import InputError
+from edgecnn.signals.windows import read_signal, window_begins
 from edgecnn.vision.annotations import open_detection_set
 from edgecnn.vision.detection_set import DetectionSet
+from edgecnn.vision.frame_sets import files_of
 from edgecnn.vision.images import ImageSet, open_image_set, read_image
 from edgecnn.vision.mask_set import MaskSet
 from edgecnn.vision.target_set import TargetSet, holds_boxes, open_tags, open_values, tags_of_boxes
@@ -31,7 +34,8 @@ class Samples:
     Attributes:
         name: Where they came from, for messages.
         paths: The picture's file of each.
-        boxes: Left, top, right and bottom, pixels, of the part that is the sample; None for the whole picture.
+        boxes: Left, top, right and bottom, pixels, of the part that is the sample; None for the whole picture. Of a
+            signal, whose array is (channels, samples), the window's.
         targets: int64 (N,) class numbers, or float32 (N, outputs): 1 for each class that is there, or values.
         classes: Names of the classes or values in order; empty where nothing names them.
     """
@@ -84,25 +88,45 @@ def samples_of(images: ImageSet) -> Samples:
     return Samples(images.name, images.paths, (None,) * len(images), targets, images.classes)
 
 
-def open_samples(source: str, objective: Objective) -> Samples:
+def open_samples(source: str, objective: Objective, spec: InputSpec | None = None) -> Samples:
     """Find samples by the path of a folder or file.
 
     For softmax: a folder for each class, a CSV file with path and label, or boxes (COCO, YOLO, Pascal VOC), each of
     which is a sample. For multilabel: boxes, of which the classes in a picture count, or a CSV file whose ``label``
-    holds names parted by ``|``. For regression: a CSV file whose columns beside ``path`` are values.
+    holds names parted by ``|``. For regression: a CSV file whose columns beside ``path`` are values. Of a signal every
+    window is a sample.
+
+    Args:
+        source: The path.
+        objective: What is to be learnt.
+        spec: Preprocessing; signals are cut into windows by theirs, and without any the samples are pictures.
 
     Raises:
-        InputError: Nothing there, or not with such targets.
+        InputError: Nothing there, or not with such targets; or a signal is unfit for the network.
     """
     if objective == "multilabel":
-        return _of_targets(open_tags(source))
+        return _in_windows(_of_targets(open_tags(source)), spec)
     if objective == "regression":
-        return _of_targets(open_values(source))
-    return _crops(open_detection_set(source)) if holds_boxes(Path(source)) else samples_of(open_image_set(source))
+        return _in_windows(_of_targets(open_values(source)), spec)
+    if not isinstance(spec, SignalPreprocess) and holds_boxes(Path(source)):
+        return _crops(open_detection_set(source))
+    return _in_windows(samples_of(open_image_set(source, files_of(spec))), spec)
 
 
 def _of_targets(found: TargetSet) -> Samples:
     return Samples(found.name, found.paths, (None,) * len(found), found.targets, found.classes)
+
+
+def _in_windows(files: Samples, spec: InputSpec | None) -> Samples:
+    """Signals as their windows; pictures as they are."""
+    if not isinstance(spec, SignalPreprocess):
+        return files
+    found = [
+        (row, (begin, 0, begin + spec.window, spec.channels))
+        for row, path in enumerate(files.paths)
+        for begin in window_begins(read_signal(path, spec).shape[1], spec)
+    ]
+    return replace(files.chosen([row for row, _ in found]), boxes=tuple(box for _, box in found))
 
 
 def _crops(found: DetectionSet) -> Samples:

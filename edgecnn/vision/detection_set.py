@@ -56,6 +56,11 @@ class DetectionSet:
     def __len__(self) -> int:
         return len(self.paths)
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """What is read for each, as of other sets."""
+        return self.paths
+
     def spread(self, count: int) -> DetectionSet:
         """At most ``count`` pictures, evenly spread over the set."""
         return self.chosen(spread_indices(len(self), count))

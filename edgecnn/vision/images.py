@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,27 @@ import numpy.typing as npt
 from edgecnn.core.files import hash_file
 from edgecnn.core.frame import Image
 from edgecnn.errors import InputError
+from edgecnn.signals import files as signals
+from edgecnn.signals.windows import Window, places_of
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """What a set's files are.
+
+    Attributes:
+        name: In the plural, for messages.
+        suffixes: Theirs, in small letters.
+    """
+
+    name: str
+    suffixes: frozenset[str]
+
+
+PICTURES = FileKind("pictures", SUFFIXES)
+SIGNALS = FileKind("signals", signals.SUFFIXES)
 
 
 def spread_indices(total: int, count: int) -> list[int]:
@@ -27,37 +47,49 @@ def spread_indices(total: int, count: int) -> list[int]:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Pictures in a fixed order.
+    """Pictures, or windows of signals, in a fixed order.
 
     Attributes:
         name: Where they came from, for messages.
         paths: The files.
         labels: A class number for each file; none for unlabelled pictures.
         classes: Names of the classes that the layout names, in order of their numbers; empty where it names none.
+        begins: Of signals, the first sample of each window; its file is in ``paths`` once for each.
     """
 
     name: str
     paths: tuple[Path, ...]
     labels: tuple[int, ...] | None
     classes: tuple[str, ...]
+    begins: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def spread(self, count: int) -> ImageSet:
-        """At most ``count`` pictures, evenly spread over the set, so that sorted classes are all met."""
-        chosen = spread_indices(len(self), count)
+    @property
+    def places(self) -> tuple[Path | Window, ...]:
+        """What is read for each: a file, or a window of one."""
+        return places_of(self.paths, self.begins)
+
+    def at(self, chosen: Sequence[int]) -> ImageSet:
+        """Those at the indices, in their order."""
         return replace(
             self,
             paths=tuple(self.paths[index] for index in chosen),
             labels=tuple(self.labels[index] for index in chosen) if self.labels is not None else None,
+            begins=tuple(self.begins[index] for index in chosen) if self.begins is not None else None,
         )
+
+    def spread(self, count: int) -> ImageSet:
+        """At most ``count`` pictures, evenly spread over the set, so that sorted classes are all met."""
+        return self.at(spread_indices(len(self), count))
 
     def sha256(self) -> str:
         """Hash of the pictures' contents and labels; a renamed file leaves it as it was."""
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(repr(self.begins).encode() if self.begins is not None else b"")
+        known = {path: hash_file(path) for path in set(self.paths)}
         for index, path in enumerate(self.paths):
-            digest.update(hash_file(path).encode())
+            digest.update(known[path].encode())
             digest.update(str(self.labels[index] if self.labels is not None else None).encode())
         return digest.hexdigest()
 
@@ -93,30 +125,34 @@ class ImageSet:
         )
 
 
-def open_image_set(source: str) -> ImageSet:
-    """Find the pictures of a folder or a CSV file.
+def open_image_set(source: str, kind: FileKind = PICTURES) -> ImageSet:
+    """Find the pictures, or the files with signals, of a folder or a CSV file.
 
     A folder with sub-folders is one class a sub-folder, in sorted order; a flat folder has no labels. A CSV file
     has a header with the column ``path`` (relative to the file) and, where there are labels, ``label``: a class
     number or a name.
+
+    Args:
+        source: Its path.
+        kind: Which files count in a folder.
 
     Raises:
         InputError: Nothing there, no pictures in it, or the CSV file cannot be read.
     """
     path = Path(source)
     if path.is_dir():
-        return _open_folder(path)
+        return _open_folder(path, kind)
     if path.is_file() and path.suffix.lower() == ".csv":
-        return _open_csv(path)
-    raise InputError(f"pictures {source}: no such folder or CSV file", "give a folder of pictures")
+        return _open_csv(path, kind.name)
+    raise InputError(f"{kind.name} {source}: no such folder or CSV file", f"give a folder of {kind.name}")
 
 
-def _open_folder(folder: Path) -> ImageSet:
-    flat = _pictures_in(folder)
-    inner = next((found for found in sorted(folder.iterdir()) if found.is_dir() and _pictures_in(found)), None)
+def _open_folder(folder: Path, kind: FileKind) -> ImageSet:
+    flat = _files_in(folder, kind)
+    inner = next((found for found in sorted(folder.iterdir()) if found.is_dir() and _files_in(found, kind)), None)
     if flat and inner is not None:
         raise InputError(
-            f"pictures {folder}: {len(flat)} lie beside folders of pictures such as {inner.name}",
+            f"{kind.name} {folder}: {len(flat)} lie beside folders of {kind.name} such as {inner.name}",
             "give either a flat folder or one folder for each class",
         )
     if flat:
@@ -126,21 +162,23 @@ def _open_folder(folder: Path) -> ImageSet:
     folders = [
         (found.name, pictures)
         for found in sorted(folder.iterdir())
-        if found.is_dir() and (pictures := _pictures_in(found))
+        if found.is_dir() and (pictures := _files_in(found, kind))
     ]
     for label, (_, pictures) in enumerate(folders):
         paths += pictures
         labels += [label] * len(pictures)
     if not paths:
-        raise InputError(f"pictures {folder}: the folder has no pictures", f"looked for {', '.join(sorted(SUFFIXES))}")
+        raise InputError(
+            f"{kind.name} {folder}: the folder has no {kind.name}", f"looked for {', '.join(sorted(kind.suffixes))}"
+        )
     return ImageSet(str(folder), tuple(paths), tuple(labels), tuple(name for name, _ in folders))
 
 
-def _pictures_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+def _files_in(folder: Path, kind: FileKind) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in kind.suffixes and path.is_file())
 
 
-def _open_csv(path: Path) -> ImageSet:
+def _open_csv(path: Path, kind: str) -> ImageSet:
     try:
         # Spreadsheets write a mark before the first column's name, which utf-8-sig drops.
         with path.open(newline="", encoding="utf-8-sig") as stream:
@@ -148,21 +186,21 @@ def _open_csv(path: Path) -> ImageSet:
             columns = reader.fieldnames or []
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"pictures {path}: not a CSV file: {error}", "save it as CSV in UTF-8") from None
+        raise InputError(f"{kind} {path}: not a CSV file: {error}", "save it as CSV in UTF-8") from None
     if "path" not in columns:
-        raise InputError(f"pictures {path}: the first line must name the column path; found {', '.join(columns)}")
+        raise InputError(f"{kind} {path}: the first line must name the column path; found {', '.join(columns)}")
     if not rows:
-        raise InputError(f"pictures {path}: the file lists no pictures")
+        raise InputError(f"{kind} {path}: the file lists no {kind}")
     paths = tuple(path.parent / row["path"] for row in rows)
     missing = next((found for found in paths if not found.is_file()), None)
     if missing is not None:
-        raise InputError(f"pictures {path}: {missing} is listed and does not exist")
+        raise InputError(f"{kind} {path}: {missing} is listed and does not exist")
     if "label" not in columns:
         return ImageSet(str(path), paths, None, ())
     texts = [row["label"].strip() for row in rows]
     if "" in texts:
         raise InputError(
-            f"pictures {path}: {rows[texts.index('')]['path']} has no label", "label it, or take it out of the file"
+            f"{kind} {path}: {rows[texts.index('')]['path']} has no label", "label it, or take it out of the file"
         )
     if all(text.isdecimal() for text in texts):
         return ImageSet(str(path), paths, tuple(int(text) for text in texts), ())

@@ -47,6 +47,11 @@ class MaskSet:
         return len(self.paths)
 
     @property
+    def places(self) -> tuple[Path, ...]:
+        """What is read for each, as of other sets."""
+        return self.paths
+
+    @property
     def numbers(self) -> tuple[str, ...]:
         """The numbers of the classes as names, up to the largest one that occurs."""
         return tuple(str(number) for number in range(1 + max(self._used(), default=0)))

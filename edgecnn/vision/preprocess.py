@@ -1,4 +1,4 @@
-"""From a camera's frame to a network's input: the one implementation that every stage uses."""
+"""From a camera's frame, or a signal's window, to a network's input: the one implementation that every stage uses."""
 
 from __future__ import annotations
 
@@ -11,24 +11,29 @@ import numpy.typing as npt
 
 from edgecnn.core.frame import Image
 from edgecnn.core.preprocess import Preprocess
+from edgecnn.core.signal_preprocess import InputSpec, SignalPreprocess
+from edgecnn.signals.windows import signal_input
 
 _INTERPOLATION = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 
 
 def network_input(
-    image: Image, spec: Preprocess, out: npt.NDArray[Any] | None = None
+    image: npt.NDArray[Any], spec: InputSpec, out: npt.NDArray[Any] | None = None
 ) -> npt.NDArray[np.float32] | npt.NDArray[np.uint8]:
-    """What a network takes of a frame: the preprocessed picture, or with ``spec.embed`` the frame itself.
+    """What a network takes of a frame: the preprocessed picture or signal, or with ``spec.embed`` the frame itself.
 
     Args:
-        image: uint8 BGR (height, width, 3), or grey (height, width).
+        image: uint8 BGR (height, width, 3), or grey (height, width); of a signal float32 (channels, window).
         spec: What is done to it, and where.
         out: An array for the result, which may be left as it was where the frame's own memory is the result.
 
     Returns:
-        float32 (1, channels, height, width), see ``preprocess``; or with ``embed`` what ``embedded_frame`` gives, uint8
-        (1, height, width, 3) in the embedding's order of channels. Contiguous; it may be the frame's own memory.
+        float32 (1, channels, height, width), see ``preprocess``, or (1, channels, window), see ``signal_input``; with
+        ``embed`` what ``embedded_frame`` gives, uint8 (1, height, width, 3) in the embedding's order of channels.
+        Contiguous; it may be the frame's own memory.
     """
+    if isinstance(spec, SignalPreprocess):
+        return signal_input(image, spec, out)
     if spec.embed is None:
         return preprocess(image, spec, out)
     frame = embedded_frame(image, spec)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from edgecnn.core.classifier import Classifier
 from edgecnn.core.frame import Classification, Image, Measurements, Tags
 from edgecnn.core.readings import Regressor, Tagger
+from edgecnn.core.signal_preprocess import of_pictures
 from edgecnn.core.usage import Result, Usage
 
 GREY = ("brightness", "contrast", "sharpness")
@@ -29,7 +30,7 @@ _MOST_VALUES = 16
 
 def statistic_names(usage: Usage) -> tuple[str, ...]:
     """Names of what ``statistics_of`` gives."""
-    names = GREY if usage.preprocess.color == "gray" else GREY + COLOUR
+    names = GREY if of_pictures(usage.preprocess).color == "gray" else GREY + COLOUR
     match usage:
         case Classifier():
             return (*names, "log-odds of the best class")
@@ -63,12 +64,13 @@ def statistics_of(image: Image, result: Result | None, usage: Usage) -> npt.NDAr
     """
     if image.ndim == 2:
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
-    height, width = (min(size, _LARGEST) for size in usage.preprocess.size_hw)
+    spec = of_pictures(usage.preprocess)
+    height, width = (min(size, _LARGEST) for size in spec.size_hw)
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     luma = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
     edges = float(np.abs(cv2.Laplacian(luma, cv2.CV_32F)).mean())
     found = [float(luma.mean()), float(luma.std()), float(np.log(edges + _LEAST_EDGE))]
-    if usage.preprocess.color != "gray":
+    if spec.color != "gray":
         blue, green, red = cv2.split(small)
         one, other = red - green, (red + green) / 2 - blue
         found += [float(one.mean()), float(other.mean()), float(np.hypot(one.std(), other.std()))]

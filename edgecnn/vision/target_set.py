@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from edgecnn.core.files import hash_file
 from edgecnn.errors import InputError
+from edgecnn.signals.windows import Window, places_of
 from edgecnn.vision.annotations import open_detection_set
 from edgecnn.vision.detection_set import DetectionSet
-from edgecnn.vision.images import ImageSet, open_image_set
+from edgecnn.vision.images import PICTURES, FileKind, ImageSet, open_image_set
 
 NAMES_PARTED_BY = "|"
 """Between several names in a CSV file's column label."""
@@ -25,7 +26,7 @@ TargetKind = Literal["tags", "values"]
 
 @dataclass(frozen=True, eq=False)
 class TargetSet:
-    """Pictures in a fixed order, each with a row of targets.
+    """Pictures, or windows of signals, in a fixed order, each with a row of targets.
 
     Attributes:
         name: Where they came from, for messages.
@@ -33,6 +34,7 @@ class TargetSet:
         targets: float32 (N, columns): 1 for each label that a picture has and else 0, or values.
         classes: Names of the labels or values, in order; empty where nothing names them.
         kind: What the targets are.
+        begins: Of signals, the first sample of each window; see ``ImageSet``.
     """
 
     name: str
@@ -40,15 +42,23 @@ class TargetSet:
     targets: npt.NDArray[np.float32]
     classes: tuple[str, ...]
     kind: TargetKind
+    begins: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    @property
+    def places(self) -> tuple[Path | Window, ...]:
+        """What is read for each: a file, or a window of one."""
+        return places_of(self.paths, self.begins)
+
     def sha256(self) -> str:
         """Hash of the pictures' contents and targets; a renamed file leaves it as it was."""
-        digest = hashlib.sha256(repr((self.kind, self.classes)).encode())
+        begins = [self.begins] if self.begins is not None else []
+        digest = hashlib.sha256(repr((self.kind, self.classes, *begins)).encode())
+        known = {path: hash_file(path) for path in set(self.paths)}
         for path in self.paths:
-            digest.update(hash_file(path).encode())
+            digest.update(known[path].encode())
         digest.update(self.targets.tobytes())
         return digest.hexdigest()
 
@@ -154,8 +164,13 @@ def open_values(source: str) -> TargetSet:
     return TargetSet(str(path), _paths(path, rows), targets, tuple(columns), "values")
 
 
-def open_targets(source: str, kind: TargetKind) -> TargetSet | ImageSet:
+def open_targets(source: str, kind: TargetKind, files: FileKind = PICTURES) -> TargetSet | ImageSet:
     """Pictures with such targets, or plain ones where a folder, or a CSV file with nothing but paths, is all there is.
+
+    Args:
+        source: Its path.
+        kind: Of the targets.
+        files: Which files count in a folder.
 
     Raises:
         InputError: There are none, or what labels them is damaged.
@@ -165,7 +180,7 @@ def open_targets(source: str, kind: TargetKind) -> TargetSet | ImageSet:
         return open_tags(source)
     if is_csv(path) and csv_rows(path)[0]:
         return open_tags(source) if kind == "tags" else open_values(source)
-    return replace(open_image_set(source), labels=None, classes=())
+    return replace(open_image_set(source, files), labels=None, classes=())
 
 
 def holds_boxes(path: Path) -> bool:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Protocol
 
 from edgecnn.core.frame import Frame
+from edgecnn.core.signal_preprocess import InputSpec, SignalPreprocess
 from edgecnn.errors import InputError
 from edgecnn.runtime.metrics import SourceMetrics
 from edgecnn.runtime.sources.pipelines import CAMERA, camera_pipeline, masked_address
@@ -49,13 +50,20 @@ def parse_source(text: str) -> tuple[str, str]:
 
 
 def open_source(
-    address: str, *, name: str = "", metrics: SourceMetrics | None = None, wait: bool | None = None
+    address: str,
+    spec: InputSpec | None = None,
+    *,
+    name: str = "",
+    metrics: SourceMetrics | None = None,
+    wait: bool | None = None,
 ) -> FrameSource:
     """Open a source.
 
     Args:
         address: A video or picture file, a folder of pictures, ``/dev/videoN``, ``rtsp://...``,
-            ``csi://N[?width=W&height=H&fps=F]``, ``gst://PIPELINE`` or ``synthetic://[WxH][@FPS]``.
+            ``csi://N[?width=W&height=H&fps=F]``, ``gst://PIPELINE`` or ``synthetic://[WxH][@FPS]``; for a network for
+            signals a file, a folder of them, or ``pcm://FORMAT`` for standard input.
+        spec: The network's preprocessing: without one, or with one of pictures, frames are pictures.
         name: For messages; the address where there is none.
         metrics: Are told of the state, of what has one.
         wait: Whether every frame is wanted from what is live.
@@ -64,18 +72,26 @@ def open_source(
         InputError: There is nothing at the address, or it cannot be opened.
         EnvironmentMissing: A program that the source needs is not installed.
     """
-    source = _open(address, metrics, wait=bool(wait))
+    if isinstance(spec, SignalPreprocess):
+        from edgecnn.runtime.sources.signals import open_signal_source
+
+        source = open_signal_source(address, spec)
+    else:
+        source = _open(address, metrics, wait=bool(wait))
     source.name = name or source.name
     return source
 
 
-def explain_source(address: str) -> str:
+def explain_source(address: str, spec: InputSpec | None = None) -> str:
     """How a source is captured from, in words or as a pipeline; nothing is opened.
 
     Raises:
         InputError: The address has another form.
         EnvironmentMissing: A program that the source needs is not installed.
     """
+    if isinstance(spec, SignalPreprocess):
+        where = "from standard input" if is_stream(address) else "of files, read in the process itself"
+        return f"windows of {spec.window} samples every {spec.step}, {where}"
     if is_camera(address):
         from edgecnn.runtime.sources.gst_process import existing_elements
 
@@ -87,7 +103,12 @@ def explain_source(address: str) -> str:
 
 def is_live(address: str) -> bool:
     """Whether frames come at their own pace."""
-    return is_camera(address) or address.startswith("synthetic://")
+    return is_camera(address) or is_stream(address) or address.startswith("synthetic://")
+
+
+def is_stream(address: str) -> bool:
+    """Whether it is a signal on standard input."""
+    return address.startswith("pcm://")
 
 
 def is_camera(address: str) -> bool:
@@ -105,6 +126,8 @@ def _open(address: str, metrics: SourceMetrics | None, *, wait: bool) -> FrameSo
         from edgecnn.runtime.sources.synthetic import SyntheticSource, parse_synthetic
 
         return SyntheticSource(*parse_synthetic(address))
+    if is_stream(address):
+        raise InputError(f"source {address}: this bundle's network takes pictures", "pcm:// is for signals")
     if "://" in address:
         raise InputError(
             f"source {masked_address(address)}: {address.partition('://')[0]}:// is not known",
