@@ -14,6 +14,7 @@ from edgecnn.build.page import conversion_page
 from edgecnn.build.parts import control_part, detector_part
 from edgecnn.build.precision import fp16_control, to_precision
 from edgecnn.build.proof import check_result, golden_frames, golden_outputs, timed
+from edgecnn.build.qat import plan_qat, require_no_qat
 from edgecnn.build.readings import find_reading
 from edgecnn.build.results import Conversion, StageResult
 from edgecnn.build.shift import learn_shift
@@ -77,8 +78,10 @@ def convert(
     if recipe.train is not None and recipe.model.weights is None:
         recipe = plan_training(recipe, store).recipe
     work = open_work(_outside(recipe), store, progress, needs_labels=needs_labels)
+    work.qat = plan_qat(work)
     if spec.embed is not None:
         require_uint8(work.device)
+        require_no_qat(work)
     made = _to_folded(work)
     if not work.labelled and recipe.quantize.precision != "fp32":
         work.notes.append("no labelled pictures: the precision was judged by agreement with FP32, not by accuracy")

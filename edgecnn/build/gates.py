@@ -13,6 +13,7 @@ _SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, float(
 _ENOUGH_OBJECTS = 30
 _CHANGES_PER_LOSS = 10
 _ADVICE_ON_DROP = "calibrate on more pictures, allow more with --max-drop, or take a higher --precision"
+_ADVICE_TO_TRAIN = f"train with quantization (quantize.qat: {{}}), {_ADVICE_ON_DROP}"
 _ADVICE = "calibrate on more pictures like those of the camera, or take a higher --precision"
 
 
@@ -44,7 +45,7 @@ def require_kept(artifact: Artifact, accuracy: Accuracy | None, reference: Accur
         raise GateMissed(
             f"{stage}: top-1 falls from {reference.top1:.2%} to {accuracy.top1:.2%}, by {drop:.2f} points; "
             f"{gates.max_drop:g} are allowed",
-            _ADVICE_ON_DROP,
+            _ADVICE_TO_TRAIN if stage == "int8" else _ADVICE_ON_DROP,
         )
 
 
@@ -182,7 +183,7 @@ def require_targets_kept(
             raise GateMissed(
                 f"{stage}: {name} falls from {expected:.4f} to {found:.4f}, by {drop:.2f} points; "
                 f"{gates.max_drop:g} are allowed",
-                _ADVICE_ON_DROP,
+                _ADVICE_TO_TRAIN if stage == "int8" else _ADVICE_ON_DROP,
             )
 
 

@@ -68,30 +68,41 @@ def fp16_control(work: Work, folded: StageResult) -> StageResult | None:
 
 
 def _to_int8(work: Work, folded: StageResult, *, search: bool) -> StageResult:
-    """INT8 that keeps the gates, with the smallest part of the network left out for it that the search tries."""
-    quantizer = Quantizer(work, folded.artifact)
-    most = work.recipe.quantize.max_fp16_share
-    shares = [0.0, *(part * most for part in _SHARES if most)] if search else [0.0]
-    for share in shares:
+    """INT8 that keeps the gates: calibrated, else trained on, else with the smallest part left out that a search tries.
+
+    Which of these are tried is the recipe's choice.
+    """
+    most = work.recipe.quantize.max_fp16_share if search else 0.0
+    calibrated = Quantizer(work, folded.artifact)
+    tries: list[tuple[Quantizer, float, str]] = [(calibrated, 0.0, "quantize")]
+    if (qat := work.recipe.quantize.qat) is not None:
+        trained = (Quantizer(work, folded.artifact, work.qat), 0.0, "quantize what was trained with quantization")
+        tries = [trained] if qat.when == "always" else [*tries, trained]
+    for share in (part * most for part in _SHARES if most):
+        tries.append((calibrated, share, f"quantize, with {share:.0%} of the multiply-accumulates left out"))
+    for number, (quantizer, share, said) in enumerate(tries, start=1):
         notes = list(work.notes)
-        work.progress.note(f"quantize, with {share:.0%} of the multiply-accumulates left out" if share else "quantize")
+        work.progress.note(said)
         try:
             result = _kept(work, quantizer.quantize(share), folded)
             if search and isinstance(result.accuracy, Accuracy):
                 require_few_changes(result.accuracy, work.recipe.gates)
-        except GateMissed:
+        except GateMissed as error:
             work.notes[:] = notes
-            if share == shares[-1]:
+            if number == len(tries):
                 raise
+            work.progress.note(error.message)
             continue
         detail = result.artifact.manifest.detail
         because = f" ({detail['because']})" if "because" in detail else ""
         work.notes.append(f"what is not INT8 is {detail['the rest']} in the file{because}")
+        if pictures := detail.get("pictures trained on"):
+            work.notes.append(f"trained with its quantization on {pictures} pictures")
         if left := detail["left out for accuracy"]:
             part = 1 - detail["part of the MACs in INT8"]
             work.notes.append(f"{len(left)} layers, {part:.1%} of the multiply-accumulates, are left out of INT8")
         return result
-    raise AssertionError("the last share raises or returns")
+    raise AssertionError("the last try raises or returns")
 
 
 def _kept(work: Work, artifact: Artifact, fp32: StageResult) -> StageResult:

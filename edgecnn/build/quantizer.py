@@ -11,8 +11,10 @@ import onnx_ir as ir
 
 from edgecnn.build.calibration import calibrate, feeds_of, sensitivities
 from edgecnn.build.frames import ort_network
+from edgecnn.build.qat import identity_of, train_on
 from edgecnn.build.stages import PRECISION_FRAMES, onnx_output, onnx_stage, values_beyond_fp16
 from edgecnn.build.store import StageOutput
+from edgecnn.build.training_plan import Plan
 from edgecnn.build.work import Work
 from edgecnn.core.artifact import Artifact
 from edgecnn.errors import InputError
@@ -36,11 +38,13 @@ class Quantizer:
     Args:
         work: The conversion; it has calibration pictures.
         parent: The FP32 network, folded and, for a detector, decoded.
+        qat: What the network is trained on from after its calibration; None: it is not.
     """
 
-    def __init__(self, work: Work, parent: Artifact) -> None:
+    def __init__(self, work: Work, parent: Artifact, qat: Plan | None = None) -> None:
         assert work.calibration is not None
         self._work = work
+        self._qat = qat
         self._pictures = work.calibration
         self._parent = parent
         newest = work.device.newest
@@ -73,23 +77,26 @@ class Quantizer:
             self._require_valid(model)
             save_model(model, payload)
             parity = work.frames.parity(ort_network(self._parent.path), ort_network(payload), PRECISION_FRAMES)
-            require_snr(parity, INT8_BAR_DB, "int8")
+            if self._qat is None:  # else it was compared with what was trained, and shall differ from its parent
+                require_snr(parity, INT8_BAR_DB, "int8")
             detail = {
                 **quantized.counts,
                 "part of the MACs in INT8": round(quantized.int8_share, 4),
                 "left out for accuracy": list(left),
                 "calibration pictures": len(self._pictures),
+                "pictures trained on": len(self._qat.train) if self._qat is not None else 0,
                 **rest,
             }
             return onnx_output(payload, parity, detail)
 
         settings = {
-            "quantize": work.recipe.quantize.model_dump(exclude={"precision", "max_fp16_share"}),
+            "quantize": work.recipe.quantize.model_dump(exclude={"precision", "max_fp16_share", "qat"}),
             "preprocess": work.recipe.preprocess.model_dump(),
             "frames": work.frames.identity(),
             "scheme": asdict(self._scheme),
             "fp16_share": fp16_share,
             **({"values": True} if work.frames.task == "regression" else {}),
+            **({"qat": identity_of(self._qat)} if self._qat is not None else {}),
         }
         parents = (self._parent.sha256, self._pictures.sha256())
         return work.store.run(onnx_stage("int8", settings, parents), make)
@@ -123,7 +130,8 @@ class Quantizer:
 
     @cached_property
     def _calibration(self) -> Artifact:
-        return calibrate(self._work, self._parent, self._scheme)
+        made = calibrate(self._work, self._parent, self._scheme)
+        return made if self._qat is None else train_on(self._work, self._qat, made, self._scheme)
 
     @cached_property
     def _calibrated(self) -> Calibrated:

@@ -18,7 +18,8 @@ from edgecnn.core.recipe import Recipe
 def write_training(recipe: Recipe, checkpoint: Artifact, out: Path) -> dict[str, Path]:
     """Copy a checkpoint and its report to where they are wanted, and write the recipe of the finished network.
 
-    The recipe calibrates on the pictures that were learnt from, and is judged on those that were kept back.
+    The recipe calibrates on the pictures that were learnt from, trains on them with quantization where it is told to,
+    and is judged on those that were kept back.
 
     Args:
         recipe: What was trained, with its classes.
@@ -63,6 +64,10 @@ def _document(recipe: Recipe, out: Path, lists: dict[str, str]) -> dict[str, Any
     if source.parent.name:  # a folder that the code of a network of one's own lies in
         model["source"] = str(source.resolve()) + ":" + recipe.model.source.rpartition(":")[2]
     labels = list(recipe.labels) if isinstance(recipe.labels, tuple) else None
+    if recipe.quantize.qat is not None:
+        part = recipe.quantize.qat
+        augment = (part.augment or recipe.train.augment).model_dump(mode="json", exclude_unset=True)
+        document["quantize"]["qat"] = {**document["quantize"]["qat"], "augment": augment}
     return {**document, "description": f"{recipe.name}, trained", "model": model, "labels": labels, "data": lists}
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgecnn.train.samples import Samples
 
 # For each key of the recipe's data the list's name, and its suffixes for classes and for boxes.
-SETS = {"calibration": "learned", "evaluation": "heldout"}
+SETS = {"train": "learned", "calibration": "learned", "evaluation": "heldout"}
 SUFFIXES = (".csv", ".json")
 
 

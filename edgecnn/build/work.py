@@ -8,6 +8,7 @@ from edgecnn.build.detectors import open_boxes, unlabelled
 from edgecnn.build.frames import Frames
 from edgecnn.build.sources import open_pictures
 from edgecnn.build.store import Store
+from edgecnn.build.training_plan import Plan
 from edgecnn.core.device import DeviceProfile, load_device
 from edgecnn.core.progress import Progress
 from edgecnn.core.recipe import Recipe
@@ -35,6 +36,7 @@ class Work:
         labelled: Whether the evaluation pictures have labels.
         frames: What stages are compared with their parents on.
         notes: What was decided on the way, for the manifest.
+        qat: What training with quantization learns from, where the recipe wants it.
     """
 
     recipe: Recipe
@@ -46,6 +48,7 @@ class Work:
     calibration: ImageSet | None
     frames: Frames
     notes: list[str]
+    qat: Plan | None = None
 
 
 def open_work(recipe: Recipe, store: Store, progress: Progress, *, needs_labels: bool = False) -> Work:

@@ -10,12 +10,12 @@ from edgecnn.core.classifier import Shown
 from edgecnn.core.detection_part import DetectionPart
 from edgecnn.core.head_part import Head
 from edgecnn.core.part import Part as _Part
+from edgecnn.core.quantize_part import QuantizePart
 from edgecnn.core.readings import EmbeddingPart, MultilabelPart, RegressionPart, SegmentationPart
 from edgecnn.core.signal_preprocess import InputSpec, SignalPreprocess, of_pictures
 from edgecnn.core.target_part import TargetPart
 from edgecnn.core.training_part import DataPart, Objective, TrainPart
 
-Precision = Literal["fp32", "fp16", "int8", "auto"]
 Task = Literal["classification", "detection", "multilabel", "regression", "embedding", "segmentation"]
 # What a network of each task is judged by; regression by 1 less the relative error.
 ACCURACY_NAMES: dict[Task, str] = {
@@ -79,33 +79,6 @@ class ModelPart(_Part):
         default=None,
         description="make a detector of the network ({}: of the usual size), or one for masks ({kind: lraspp})",
     )
-
-
-class QuantizePart(_Part):
-    """What the numbers in the network become."""
-
-    precision: Precision = "int8"
-    observer: Literal["minmax", "percentile", "entropy", "mse", "auto"] = Field(
-        default="auto",
-        description="how a tensor's range is chosen from what calibration saw; auto: for each tensor, the one of the "
-        "others, or a narrower one, with which the network's outputs stay nearest to FP32",
-    )
-    percentile: float = Field(
-        default=99.99, gt=50, le=100, description="for observer: percentile, and as a candidate of auto"
-    )
-    equalize: bool = Field(
-        default=True, description="give the channels of a tensor ranges of one size, and centre one-sided activations"
-    )
-    rounding: Literal["learned", "nearest"] = Field(
-        default="learned", description="learned: weights are rounded so that each layer's output stays, not each weight"
-    )
-    max_fp16_share: float = Field(
-        default=0.1,
-        ge=0,
-        le=1,
-        description="for precision: auto: part of the multiply-accumulates that may be left out of INT8 for accuracy",
-    )
-    max_images: int = Field(default=500, gt=0, description="calibration pictures used at most, spread evenly")
 
 
 class GatePart(_Part):
@@ -233,6 +206,11 @@ class Recipe(_Part):
                 "ONNX file"
             )
         head.require_fits(of_pictures(self.preprocess).size_hw)
+
+
+def objective_of(task: Task) -> Objective | None:
+    """What is minimized where a network for a task is trained; None for tasks that training has not."""
+    return next((objective for objective, trained in _TRAINED_TASKS.items() if trained == task), None)
 
 
 def is_onnx(source: str) -> bool:

@@ -118,6 +118,11 @@ def attribute_ints(node: ir.Node, name: str, default: int) -> tuple[int, ...]:
     return (attribute.as_int(),) if attribute.type == ir.AttributeType.INT else tuple(attribute.as_ints())
 
 
+def attribute(node: ir.Node, name: str, default: Any) -> Any:
+    """An attribute of whatever kind, or the default."""
+    return node.attributes[name].value if name in node.attributes else default
+
+
 def for_each_axis(node: ir.Node, name: str, axes: int) -> tuple[int, ...]:
     """A Conv's strides or dilations, one for each spatial axis; 1 where there is no such attribute."""
     values = attribute_ints(node, name, 1)

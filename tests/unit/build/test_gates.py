@@ -128,6 +128,14 @@ def test_boxes_without_labels(agreement: float, support: float, kept: bool) -> N
         require_boxes_kept("int8", found, boxes_of(**nothing), None, GatePart())
 
 
+@pytest.mark.parametrize(("stage", "trainable"), [("int8", True), ("fp16", False)])
+def test_where_int8_lost_too_much_training_is_named(stage: str, trainable: bool) -> None:
+    lost, reference = OutputAccuracy(images=40, r2=0.8), OutputAccuracy(images=40, r2=0.9)
+    with pytest.raises(GateMissed, match=f"{stage}: R2 falls") as missed:
+        require_targets_kept(stage, lost, reference, GatePart())
+    assert ("quantize.qat" in str(missed.value.hint)) == trainable
+
+
 def test_a_search_refuses_many_changed_classes_even_where_nothing_is_lost() -> None:
     gates = GatePart(max_drop=0.25)
     require_few_changes(Accuracy(images=800, top1=0.8, top5=0.9, agreement=0.975), gates)
