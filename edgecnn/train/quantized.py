@@ -83,9 +83,9 @@ class _InOwnUnit(Regression):
         return outputs
 
 
-def _goal_of(module: nn.Module, samples: Samples, spec: Preprocess, config: TrainPart) -> Goal:
+def _goal_of(module: nn.Module, samples: Samples, spec: InputSpec, config: TrainPart) -> Goal:
     with torch.no_grad():
-        found = module(torch.zeros(2, spec.channels, *spec.size_hw))
+        found = module(torch.zeros(2, *spec.input_shape))
     targets: npt.NDArray[Any] = samples.targets
     wanted = targets.shape[1] if targets.ndim == 2 else int(np.max(targets)) + 1
     if (
