@@ -22,7 +22,7 @@ from edgecnn.build.sources import require_input
 from edgecnn.build.store import Store
 from edgecnn.build.suppression import require_nms, suppress, with_nms
 from edgecnn.build.suspect import require_preprocess
-from edgecnn.build.training import train
+from edgecnn.build.training import as_trained, train
 from edgecnn.build.training_plan import plan_training
 from edgecnn.build.work import Work, open_work
 from edgecnn.check.compiler import known_difference
@@ -124,7 +124,7 @@ def convert(
         preprocess_assumed=preprocess_assumed,
         scores=usage.scores if isinstance(usage, Classifier) else None,
         shown=recipe.classification,
-        detector=detector_part(usage, recipe) if isinstance(usage, Detector) else None,
+        detector=detector_part(usage, work.recipe) if isinstance(usage, Detector) else None,
         shift=shift,
         control=control_part(control),
         multilabel=usage.part if isinstance(usage, Tagger) else None,
@@ -165,6 +165,7 @@ def _to_folded(work: Work) -> list[Artifact]:
         if recipe.train is not None and recipe.model.weights is None:
             checkpoint = train(plan_training(recipe, work.store), work.store, work.progress)
             made.append(checkpoint)
+            work.recipe = recipe = as_trained(recipe, checkpoint)
         work.progress.note("export to ONNX")
         exported = stages.export(recipe, checkpoint.path if checkpoint is not None else None, work.frames, work.store)
         made.append(exported)

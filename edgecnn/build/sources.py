@@ -53,7 +53,7 @@ def recipe_from(source: str) -> Recipe:
 
 
 def _recipe_of_a_name(source: str) -> Recipe:
-    from edgecnn.train.zoo import DEFAULT, timm_classes, timm_preprocess, torchvision_preprocess
+    from edgecnn.train.published import DEFAULT, timm_classes, timm_preprocess, torchvision_preprocess
 
     named, _, weights = source.partition("@")
     library, _, name = named.partition(":")

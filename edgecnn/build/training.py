@@ -13,7 +13,7 @@ from edgecnn.build.training_sets import write_sets
 from edgecnn.core.artifact import Artifact
 from edgecnn.core.files import hash_file, write_text
 from edgecnn.core.progress import Progress
-from edgecnn.core.recipe import ModelPart
+from edgecnn.core.recipe import ModelPart, Recipe
 from edgecnn.evaluate.threshold import best_threshold
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.mask_set import MaskSet
@@ -66,6 +66,15 @@ def train(plan: Plan, store: Store, progress: Progress) -> Artifact:
 def _identity(weights: str | None) -> str:
     """What a file of weights holds, or the name of those that are no file."""
     return hash_file(Path(weights)) if weights and Path(weights).is_file() else str(weights)
+
+
+def as_trained(recipe: Recipe, checkpoint: Artifact) -> Recipe:
+    """A recipe with what its training has found out about the detector: the score threshold, if none is stated."""
+    threshold = checkpoint.manifest.detail.get("score_threshold")
+    if threshold is None or "score_threshold" in recipe.detection.model_fields_set:
+        return recipe
+    part = recipe.detection.model_copy(update={"score_threshold": threshold})
+    return recipe.model_copy(update={"detection": part})
 
 
 def _trained(plan: Plan, state: Path, features: Path, progress: Progress) -> Trained:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from edgecnn.build.training import REPORT
+from edgecnn.build.training import REPORT, as_trained
 from edgecnn.build.training_sets import SETS, SUFFIXES
 from edgecnn.core.artifact import Artifact
 from edgecnn.core.files import write_atomically, write_text
@@ -41,10 +41,7 @@ def write_training(recipe: Recipe, checkpoint: Artifact, out: Path) -> dict[str,
                 target = out.with_suffix(f".{name}{suffix}")
                 _copy(source, target)
                 lists[key] = target.name
-    threshold = checkpoint.manifest.detail.get("score_threshold")
-    if threshold is not None and "score_threshold" not in recipe.detection.model_fields_set:
-        part = recipe.detection.model_copy(update={"score_threshold": threshold})
-        recipe = recipe.model_copy(update={"detection": part})
+    recipe = as_trained(recipe, checkpoint)
     made["recipe"] = out.with_suffix(".yaml")
     write_text(made["recipe"], yaml.safe_dump(_document(recipe, out, lists), sort_keys=False, allow_unicode=True))
     return made

@@ -11,12 +11,13 @@ from edgecnn.build.labels import read_labels
 from edgecnn.build.sources import is_digits, open_pictures
 from edgecnn.build.store import Store
 from edgecnn.core.detection_part import LayoutPart
-from edgecnn.core.detector import Detector
+from edgecnn.core.detector import Detector, Layout
 from edgecnn.core.head_part import HeadPart
 from edgecnn.core.readings import Segmenter
 from edgecnn.core.recipe import Recipe
 from edgecnn.core.signal_preprocess import of_pictures
 from edgecnn.errors import InputError
+from edgecnn.graph.detection_outputs import DECODED
 from edgecnn.vision.annotations import open_detection_set, open_training_set
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet
@@ -47,18 +48,23 @@ class Plan:
 
 def detector_of(recipe: Recipe) -> Detector:
     """How the detector that a recipe trains will be used."""
-    part, head, labels = recipe.detection, recipe.model.head, recipe.labels
-    assert isinstance(head, HeadPart)
+    part, labels = recipe.detection, recipe.labels
     assert isinstance(labels, tuple)
     return Detector(
         of_pictures(recipe.preprocess).outside,
         labels,
-        head.layout(len(labels)),
+        _layout_of(recipe, len(labels)),
         part.score_threshold,
         part.iou_threshold,
         part.max_detections,
         part.class_agnostic,
     )
+
+
+def _layout_of(recipe: Recipe, classes: int) -> Layout:
+    """What the outputs of the detector that a recipe trains mean: torchvision's decode them themselves."""
+    head = recipe.model.head
+    return head.layout(classes) if isinstance(head, HeadPart) else DECODED.model_copy(update={"classes": classes})
 
 
 def segmenter_of(recipe: Recipe) -> Segmenter:
@@ -108,9 +114,7 @@ def _plan_boxes(recipe: Recipe, source: str) -> Plan:
     boxes, kept = open_training_set(source)
     names = read_labels(recipe) or boxes.classes or _numbers(boxes)
     boxes = boxes.labelled_for(names)
-    head = recipe.model.head
-    assert isinstance(head, HeadPart)  # the recipe saw to it
-    layout = LayoutPart.model_validate(head.layout(len(names)).model_dump(exclude_unset=True))
+    layout = LayoutPart.model_validate(_layout_of(recipe, len(names)).model_dump(exclude_unset=True))
     recipe = recipe.model_copy(
         update={
             "model": recipe.model.model_copy(update={"num_classes": len(names)}),

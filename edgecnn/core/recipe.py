@@ -14,6 +14,7 @@ from edgecnn.core.quantize_part import QuantizePart
 from edgecnn.core.readings import EmbeddingPart, MultilabelPart, RegressionPart, SegmentationPart
 from edgecnn.core.signal_preprocess import InputSpec, SignalPreprocess, of_pictures
 from edgecnn.core.target_part import TargetPart
+from edgecnn.core.torchvision_detectors import TORCHVISION_DETECTORS, is_torchvision_detector, require_fitting
 from edgecnn.core.training_part import DataPart, Objective, TrainPart
 
 Task = Literal["classification", "detection", "multilabel", "regression", "embedding", "segmentation"]
@@ -171,6 +172,8 @@ class Recipe(_Part):
             self._require_trainable(self.train)
         if self.model.head is not None:
             self._require_head_fits(self.model.head)
+        if is_torchvision_detector(self.model.source):
+            require_fitting(self.model.source, self.task, self.preprocess)
         for part in get_args(Task):
             if self.task != part and part in self.model_fields_set:
                 raise ValueError(f"{part} goes with task: {part}")
@@ -193,17 +196,20 @@ class Recipe(_Part):
             )
         if self.regression.scale or self.regression.offset:
             raise ValueError("values are learnt in their own unit: no regression.scale or offset goes with train")
-        if self.task == "detection" and self.model.head is None:
-            raise ValueError("a detector is trained with model.head, such as head: {}")
         if self.task == "segmentation" and self.model.head is None and not is_callable(self.model.source):
             raise ValueError("masks are trained with model.head: {kind: lraspp}, or with a network of your own")
+        if self.task == "detection" and self.model.head is None and not is_torchvision_detector(self.model.source):
+            raise ValueError(
+                "a detector is trained with model.head, such as head: {}, or is one of torchvision's: "
+                + ", ".join(TORCHVISION_DETECTORS)
+            )
         train.augment.require_fit(signals=isinstance(self.preprocess, SignalPreprocess))
 
     def _require_head_fits(self, head: Head) -> None:
-        if self.task != head.task or is_onnx(self.model.source):
+        if self.task != head.task or is_onnx(self.model.source) or is_torchvision_detector(self.model.source):
             raise ValueError(
                 f"model.head goes with task: {head.task} if its kind is {head.kind}, and with a network that is no "
-                "ONNX file"
+                "detector yet, nor an ONNX file"
             )
         head.require_fits(of_pictures(self.preprocess).size_hw)
 

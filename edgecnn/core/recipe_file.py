@@ -8,9 +8,10 @@ from typing import Any
 from edgecnn.core.documents import load_document
 from edgecnn.core.recipe import Recipe, is_callable
 from edgecnn.core.resources import shipped_folder, shipped_names
+from edgecnn.core.torchvision_detectors import TRUNK
 from edgecnn.errors import InputError
 
-_NAMED_WEIGHTS = ("default", "random")
+_NAMED_WEIGHTS = ("default", "random", TRUNK)
 _NAMED_LABELS = ("imagenet-1k", "coco-80")
 
 

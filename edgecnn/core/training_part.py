@@ -114,7 +114,8 @@ class TrainPart(Part):
     pretrained: str | None = Field(
         default=None,
         description="weights to begin with: default (those that the network is published with) or a file; "
-        "a last layer for other classes begins anew. None: all begins at random",
+        "a last layer for other classes begins anew. Of torchvision's detectors default is the whole detector, and "
+        "trunk its classifier. None: all begins at random",
     )
     layers: Literal["all", "head"] = Field(
         default="all",

@@ -30,7 +30,15 @@ class DetectionResult(PassResult):
     keep_fp32: tuple[str, ...] = ()
 
 
-DECODED = Layout(kind="boxes_scores", boxes="boxes", scores="scores", box_format="xyxy", box_unit="pixels")
+DECODED = Layout(
+    kind="boxes_scores",
+    boxes="boxes",
+    scores="scores",
+    activation="none",
+    box_format="xyxy",
+    box_unit="pixels",
+    background=None,
+)
 """What the outputs mean afterwards."""
 
 

@@ -11,6 +11,7 @@ from torchvision.ops import generalized_box_iou_loss
 from edgecnn.core.head_part import SIDES, HeadPart
 from edgecnn.core.priors import cells_of
 from edgecnn.train.assignment import assign
+from edgecnn.train.fabric import part_of_total
 
 # Class number of rows that are no object: filling, and what is neither object nor background.
 FILLING, IGNORED = -1, -2
@@ -44,8 +45,8 @@ def box_loss(outputs: torch.Tensor, targets: torch.Tensor, grid: Grid, bins: int
     """Binary cross entropy of the classes to the assigned quality, generalized IoU, and distribution focal loss.
 
     The latter two by the quality of each cell, all divided by the qualities' sum (Li et al., "Generalized Focal Loss",
-    2020; Rezatofighi et al., "Generalized Intersection over Union", 2019). Cells whose centre is in a box to ignore,
-    and that learn no object, count for nothing.
+    2020; Rezatofighi et al., "Generalized Intersection over Union", 2019), of all processes together while they learn.
+    Cells whose centre is in a box to ignore, and that learn no object, count for nothing.
 
     Args:
         outputs: (N, A, C + 4 x bins), see ``LightDetector``.
@@ -66,7 +67,7 @@ def box_loss(outputs: torch.Tensor, targets: torch.Tensor, grid: Grid, bins: int
         named = classes.clamp(min=0).gather(1, own) if truth.shape[1] else own
         wanted = functional.one_hot(named, logits.shape[2]) * (assigned.quality * learns)[..., None]
         counts = learns | ~_in_any(points, truth, classes == IGNORED)
-        total = assigned.quality.sum().clamp(min=1.0)
+        total = part_of_total(assigned.quality.sum(), learning=outputs.requires_grad)
     of_class = functional.binary_cross_entropy_with_logits(logits, wanted.to(logits.dtype), reduction="none")
     loss = (of_class * counts[..., None]).sum()
     if truth.shape[1]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,6 +17,8 @@ from edgecnn.train.box_loss import box_loss, grid_of
 from edgecnn.train.boxed_pictures import BoxedBatches
 from edgecnn.train.loader import Batches
 from edgecnn.train.outputs import outputs_by_batch
+from edgecnn.train.torchvision_detector import TorchvisionDetector
+from edgecnn.train.torchvision_loss import torchvision_loss
 from edgecnn.vision.average_precision import EVALUATION_THRESHOLD, average_precisions
 from edgecnn.vision.decode_detections import decode_detections
 from edgecnn.vision.detection_set import DetectionSet
@@ -42,24 +46,29 @@ class Detected:
         return len(self.detections)
 
 
-class Detection:
-    """The light detector's objective.
+class Detection(ABC):
+    """The objective of a detector, by what it gives in training, its raw heads.
 
     Args:
         usage: How the detector will be used: what it is judged by is decoded as at run time.
-        head: Its sizes.
     """
 
     figure_name = "mAP50"
 
-    def __init__(self, usage: Detector, head: HeadPart) -> None:
+    def __init__(self, usage: Detector) -> None:
         self._usage = replace(usage, score_threshold=EVALUATION_THRESHOLD)
-        self._bins = head.bins
-        self._grid = grid_of(usage.preprocess.size_hw, head)
 
+    @abstractmethod
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """See ``box_loss``."""
-        return box_loss(outputs, targets, self._grid, self._bins)
+        """See ``Goal.loss``; targets as in ``BoxedBatches``."""
+
+    @abstractmethod
+    def named(self, outputs: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """What the deployed network gives instead of these raw heads, by the names of its layout."""
+
+    def raw(self, module: nn.Module) -> nn.Module:
+        """What gives the raw heads in inference mode."""
+        return module
 
     def shares(self, targets: torch.Tensor) -> torch.Tensor:
         """Boxes as they are: a recipe cannot ask for them to be mixed."""
@@ -73,10 +82,70 @@ class Detection:
         truth = batches.boxes if count is None else batches.boxes.spread(count)
         found: list[Detections] = []
         loss = 0.0
-        for outputs, targets in outputs_by_batch(module, batches, fabric, count):
+        for outputs, targets in outputs_by_batch(self.raw(module), batches, fabric, count):
             loss += float(self.loss(outputs, targets)) * len(outputs)
-            for row in outputs.numpy():
-                size_hw = truth.sizes_hw[len(found)]
-                found.append(decode_detections({self._usage.layout.boxes: row[None]}, self._usage, size_hw))
+            named = {name: tensor.numpy() for name, tensor in self.named(outputs).items()}
+            for row in range(len(outputs)):
+                one = {name: array[row : row + 1] for name, array in named.items()}
+                found.append(decode_detections(one, self._usage, truth.sizes_hw[len(found)]))
         figures = average_precisions(found, truth)
         return Detected(tuple(found), truth, loss / len(found), figures["map50"] or 0.0, figures["map"] or 0.0)
+
+
+class LightDetection(Detection):
+    """The light detector's objective.
+
+    Args:
+        usage: See ``Detection``.
+        head: Its sizes.
+    """
+
+    def __init__(self, usage: Detector, head: HeadPart) -> None:
+        super().__init__(usage)
+        self._bins = head.bins
+        self._grid = grid_of(usage.preprocess.size_hw, head)
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """See ``box_loss``."""
+        return box_loss(outputs, targets, self._grid, self._bins)
+
+    def named(self, outputs: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """See ``Detection.named``: they are decoded outside."""
+        return {self._usage.layout.boxes: outputs}
+
+
+class TorchvisionDetection(Detection):
+    """The objective of one of torchvision's detectors.
+
+    Args:
+        usage: See ``Detection``.
+        detector: Which one; its weights do not matter.
+    """
+
+    def __init__(self, usage: Detector, detector: TorchvisionDetector) -> None:
+        super().__init__(usage)
+        self._detector = detector
+        self._anchors = detector.anchors(usage.preprocess.size_hw)
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """See ``torchvision_loss``."""
+        return torchvision_loss(self._detector, outputs, targets, self._anchors)
+
+    def named(self, outputs: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """See ``TorchvisionDetector.decoded``."""
+        return self._detector.decoded(outputs, self._usage.preprocess.size_hw)
+
+    def raw(self, module: nn.Module) -> nn.Module:
+        """See ``Detection.raw``."""
+        assert isinstance(module, TorchvisionDetector)
+        return _Raw(module)
+
+
+class _Raw(nn.Module):
+    def __init__(self, detector: TorchvisionDetector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """See ``TorchvisionDetector.raw``."""
+        return self.detector.raw(pictures)

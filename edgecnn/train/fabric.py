@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import torch
+import torch.distributed as distributed
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
@@ -31,3 +32,16 @@ def fabric_of(config: TrainPart) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def part_of_total(value: torch.Tensor, *, learning: bool) -> torch.Tensor:
+    """What falls to each process of the sum of all processes' values, which counts as 1 where it is less.
+
+    A loss that is divided by this is, in the mean over processes, one process's that has the whole batch. While they
+    learn every process has to call it at the same place; what is judged, each process has whole.
+    """
+    total = value.detach().clone()
+    if not (learning and distributed.is_available() and distributed.is_initialized()):
+        return total.clamp(min=1)
+    distributed.all_reduce(total)
+    return total.clamp(min=1) / distributed.get_world_size()

@@ -10,7 +10,7 @@ from torch import nn
 
 from edgecnn.train.layers import blocks_of
 from edgecnn.train.trunk import Trunk
-from edgecnn.train.weights import fill, under_own_names
+from edgecnn.train.weights import fill, under_own_names, with_own_classes
 
 _TRUNK = "trunk."
 _BODY = "trunk.body."
@@ -44,10 +44,7 @@ def begin_headed(module: Headed, state: Mapping[str, torch.Tensor], named: str, 
     found = under_own_names(state, own)
     if any(name in own and not name.startswith(_TRUNK) for name in found):
         # The last convolutions say the classes: for others they begin anew.
-        for name in module.class_layers():
-            if name in found and found[name].shape[1:] == own[name].shape[1:]:
-                found[name] = found[name] if found[name].shape == own[name].shape else own[name]
-        fill(module, found, named, source)
+        fill(module, with_own_classes(found, own, module.class_layers()), named, source)
         return
     body = module.trunk.body
     own = body.state_dict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from edgecnn.core.signal_preprocess import InputSpec
 from edgecnn.core.training_part import TrainPart
 from edgecnn.errors import InputError
 from edgecnn.train.features import features_of
-from edgecnn.train.headed import blocks_with_head
 from edgecnn.train.layers import blocks_of, head_of, set_batch_norm_momentum, unscale
 from edgecnn.train.loader import Batches, FeatureBatches, PictureBatches
 from edgecnn.train.loop import Learned, Learning
@@ -147,7 +147,7 @@ def begun_network(model: ModelPart, config: TrainPart) -> nn.Module:
 
 def train_on_places(
     module: nn.Module,
-    source: str,
+    blocks: Sequence[Sequence[str]],
     goal: Goal,
     train: Batches,
     validation: Batches | None,
@@ -159,7 +159,7 @@ def train_on_places(
 
     Args:
         module: The network, with the weights that it begins with.
-        source: What the user calls it.
+        blocks: See ``Learning``.
         goal: What is minimized.
         train: What it learns from.
         validation: What it is watched on.
@@ -171,7 +171,6 @@ def train_on_places(
         GateMissed: It diverges.
     """
     module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    blocks = blocks_with_head(module, source)
     learned = Learning(module, blocks, goal, train, validation, config, state, progress).learn()
     on_train = goal.judged(module, train, count=LOOKED_AT)
     on_validation = goal.judged(module, validation) if validation is not None else None

@@ -8,6 +8,7 @@ from edgecnn.core.progress import Progress
 from edgecnn.core.readings import Segmenter
 from edgecnn.core.recipe import ModelPart
 from edgecnn.core.training_part import TrainPart
+from edgecnn.train.headed import blocks_with_head
 from edgecnn.train.mask_goal import Masks
 from edgecnn.train.masked_pictures import MaskedBatches
 from edgecnn.train.network import Trained, begun_network, train_on_places
@@ -43,4 +44,5 @@ def train_segmenter(
     goal = Masks(usage, train, config)
     batches = MaskedBatches(train, usage.preprocess, config)
     watched = MaskedBatches(validation, usage.preprocess, config) if validation is not None else None
-    return train_on_places(module, model.source, goal, batches, watched, config, state, progress)
+    blocks = blocks_with_head(module, model.source)
+    return train_on_places(module, blocks, goal, batches, watched, config, state, progress)

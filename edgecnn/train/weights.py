@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,25 @@ def under_own_names(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.T
         # What finds no place keeps its name, for the message.
         found.setdefault(bare if bare in own and bare not in found else name, value)
     return found
+
+
+def with_own_classes(
+    found: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], layers: Iterable[str]
+) -> State:
+    """Weights for a network, with its own where a layer that says its classes is for another number of them.
+
+    Args:
+        found: By the network's names.
+        own: The network's.
+        layers: Names of the parameters whose first size depends on the number of classes.
+    """
+    anew = {
+        name: own[name]
+        for name in layers
+        if name in own and name in found and own[name].shape[1:] == found[name].shape[1:]
+        if own[name].shape != found[name].shape
+    }
+    return {**found, **anew}
 
 
 def _read_torch(path: Path) -> Any:

@@ -62,6 +62,12 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "edgecnn", *map(str, arguments)]
 
 
+def torchrun(*arguments: object) -> list[str]:
+    """A command in two processes."""
+    two = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    return [sys.executable, *two, *command(*arguments)[1:]]
+
+
 def environment(cache: Path) -> dict[str, str]:
     return {**os.environ, "EDGECNN_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
 
@@ -120,10 +126,7 @@ def test_two_processes_learn_what_one_learns(place: Path) -> None:
         command("train", place / "small.yaml", "--out", place / "one.pt"), env=environment(place / "one"), check=True
     )
     subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-            *command("train", place / "small.yaml", "--out", place / "two.pt")[1:],
-        ],
+        torchrun("train", place / "small.yaml", "--out", place / "two.pt"),
         env=environment(place / "two"),
         check=True,
         timeout=280,
@@ -189,6 +192,7 @@ train: {{objective: detection, epochs: {epochs}, batch_size: 6, learning_rate: 0
   augment: {{degrees: 0, translate: 0.1, scale: [0.8, 1.2], horizontal_flip: 0.5}}}}
 gates: {{max_drop: 10, min_map_kept: 0.8}}
 """
+SSDLITE = "'torchvision:ssdlite320_mobilenet_v3_large', arguments: {{width_mult: 0.35}}"
 
 
 @pytest.fixture
@@ -219,14 +223,12 @@ def is_on(found: dict[str, Any], things: Path, number: int) -> bool:
     return bool(iou_matrix(np.asarray([found["box_xyxy"]]), truth)[0, 0] >= 0.5)
 
 
-@pytest.mark.slow
-def test_a_detector_from_boxes_to_a_board_and_a_video(edgecnn: Run, things: Path) -> None:
-    (things / "things.yaml").write_text(DETECTOR.format(epochs=40))
-
+def assert_a_detector_goes_the_whole_way(edgecnn: Run, things: Path, least: float) -> None:
+    """From boxes to a board and a video."""
     done = edgecnn("train", things / "things.yaml", "--out", things / "out.pt", "--json")
 
     assert done.code == 0, done.err
-    assert done.json["mAP50 on pictures kept back"] >= 0.8
+    assert done.json["mAP50 on pictures kept back"] >= least
     page = (things / "out.html").read_text()
     assert "Worst mistakes" in page
     assert "AP50" in page
@@ -238,6 +240,9 @@ def test_a_detector_from_boxes_to_a_board_and_a_video(edgecnn: Run, things: Path
     manifest = json.loads((things / "bundle" / "manifest.json").read_text())
     assert (manifest["precision"], manifest["labels"]) == ("int8", ["white", "red"])
     assert manifest["detector"]["stated_threshold"] == done.json["score_threshold"]
+    judged = edgecnn("evaluate", things / "bundle", "--data", things / "out.heldout.json", "--json")
+    assert judged.code == 0, judged.err
+    assert judged.json["map50"] == pytest.approx(manifest["stages"][-1]["accuracy"]["map50"], abs=0.01)
 
     checked = edgecnn("check", things / "bundle", "--json")
     assert checked.code in (0, 3), checked.err  # 3: the preflight is not installed
@@ -253,6 +258,50 @@ def test_a_detector_from_boxes_to_a_board_and_a_video(edgecnn: Run, things: Path
         *("profile", things / "bundle", "--out", things / "profile", "--seconds", 0.2, "--processes", 1, "--json")
     )
     assert profiled.code == 0, profiled.err
+
+
+@pytest.mark.slow
+def test_a_detector_from_boxes_to_a_board_and_a_video(edgecnn: Run, things: Path) -> None:
+    (things / "things.yaml").write_text(DETECTOR.format(epochs=40))
+    assert_a_detector_goes_the_whole_way(edgecnn, things, 0.8)
+
+
+@pytest.mark.slow
+def test_torchvisions_ssdlite_from_boxes_to_a_board_and_a_video(edgecnn: Run, things: Path) -> None:
+    recipe = DETECTOR.replace("'trunk_net:net', head: {{width: 16, depth: 1}}", SSDLITE).format(epochs=40)
+    cheap = "quantize: {observer: minmax, equalize: false, rounding: nearest}\n"
+    (things / "things.yaml").write_text(recipe.replace("learning_rate: 0.02", "learning_rate: 0.01") + cheap)
+    assert_a_detector_goes_the_whole_way(edgecnn, things, 0.5)
+
+
+@pytest.mark.slow
+def test_a_recipe_that_trains_a_detector_is_converted_with_the_threshold_that_was_found(
+    edgecnn: Run, things: Path
+) -> None:
+    (things / "things.yaml").write_text(DETECTOR.format(epochs=3))
+    trained = edgecnn("train", things / "things.yaml", "--out", things / "out.pt", "--json")
+    assert trained.code == 0, trained.err
+
+    done = edgecnn("convert", things / "things.yaml", "--out", things / "bundle", "--precision", "fp32")
+
+    assert done.code == 0, done.err
+    used = json.loads((things / "bundle" / "manifest.json").read_text())["detector"]
+    assert used["stated_threshold"] == used["score_threshold"] == trained.json["score_threshold"] != 0.3
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_detector(things: Path) -> None:
+    (things / "things.yaml").write_text(DETECTOR.format(epochs=2))
+
+    subprocess.run(
+        torchrun("train", things / "things.yaml", "--out", things / "two.pt"), env=environment(things), check=True
+    )
+
+    found = weights(things / "two.pt")
+    assert all(bool(value.isfinite().all()) for value in found.values())
+    assert {path.name for path in things.glob("two.*")} == {
+        *("two.pt", "two.html", "two.yaml", "two.learned.json", "two.heldout.json")
+    }
 
 
 @pytest.mark.slow

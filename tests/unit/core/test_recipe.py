@@ -151,6 +151,7 @@ def test_a_mistake_in_a_recipe(tmp_path: Path) -> None:
 
 
 DETECTOR = "model: {source: net.onnx}\ntask: detection\n"
+RETINANET = "model: {source: 'torchvision:retinanet_resnet50_fpn'}\ntask: detection\n"
 TRAINED = "model: {source: 'torchvision:mobilenet_v2', head: {}}\ntask: detection\n"
 
 
@@ -160,6 +161,9 @@ def test_a_detector_has_its_own_section(tmp_path: Path) -> None:
     assert (recipe.task, recipe.labels, recipe.detection.score_threshold) == ("detection", "coco-80", 0.4)
     # What is stated to be none is stated.
     assert recipe.detection.layout.stated() == {"kind": "yolox", "background": None}
+    torchvisions = load_recipe(write(tmp_path, RETINANET + "train: {objective: detection, pretrained: trunk}\n"))
+    assert torchvisions.train is not None
+    assert torchvisions.train.pretrained == "trunk"
     plain = load_recipe(write(tmp_path, DETECTOR))
     assert plain.detection.layout.stated() == {}
     assert plain.gates.min_map_kept == 0.99
@@ -171,6 +175,9 @@ def test_a_detector_has_its_own_section(tmp_path: Path) -> None:
         (DETECTOR + "train: {epochs: 1}\n", "no train goes with task: detection that has objective: softmax"),
         (DETECTOR + "train: {objective: detection}\n", "trained with model.head"),
         (TRAINED.replace("task: detection", "task: classification"), "model.head goes with task: detection"),
+        (RETINANET.replace("task: detection", "task: classification"), "it goes with task: detection"),
+        (RETINANET.replace("'}", "', head: {}}"), "a network that is no detector yet"),
+        (RETINANET.replace("retinanet_resnet50_fpn", "ssd300_vgg16"), r"wants preprocess.size_hw: \[300, 300\]"),
         (TRAINED + "train: {objective: detection, layers: head}\n", "layers: head is for classifiers"),
         (TRAINED + "train: {objective: detection, mixup: 0.2}\n", "mixup .* for classifiers"),
         (TRAINED + "train: {objective: detection, augment: {policy: trivial}}\n", "know no boxes"),

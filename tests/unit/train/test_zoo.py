@@ -19,14 +19,9 @@ torchvision = pytest.importorskip("torchvision", reason="torchvision is not inst
 from edgecnn.core.recipe import ModelPart  # noqa: E402 - after the skip
 from edgecnn.errors import EnvironmentMissing, InputError  # noqa: E402
 from edgecnn.train.networks import lenet5  # noqa: E402
+from edgecnn.train.published import timm_classes, timm_preprocess, torchvision_preprocess  # noqa: E402
 from edgecnn.train.weights import fill, read_state_dict  # noqa: E402
-from edgecnn.train.zoo import (  # noqa: E402
-    build_module,
-    load_weights,
-    timm_classes,
-    timm_preprocess,
-    torchvision_preprocess,
-)
+from edgecnn.train.zoo import build_module, load_weights  # noqa: E402
 
 LENET = ModelPart(source="zoo:lenet5", num_classes=10)
 # torch says so of checkpoints whose first bytes are damaged.
