@@ -11,12 +11,10 @@ import numpy.typing as npt
 from edgecnn.build.page_pictures import jpeg_url, shrunk
 from edgecnn.core.frame import Image, Segmentation
 from edgecnn.core.preprocess import Preprocess
-from edgecnn.core.readings import NOT_SEEN
 from edgecnn.profiling.report.page import Column, figure, section, table, text
 from edgecnn.vision.decode_readings import mask_in_frame
 from edgecnn.vision.draw_readings import draw_segmentation
 from edgecnn.vision.mask_figures import class_iou
-from edgecnn.vision.mask_png import IGNORED
 
 if TYPE_CHECKING:
     from edgecnn.train.mask_goal import Segmented
@@ -68,8 +66,7 @@ def _mistakes(found: Segmented, spec: Preprocess) -> str:
 
 
 def _tinted(image: Image, mask: npt.NDArray[np.uint8], labels: tuple[str, ...]) -> Image:
-    """A small picture under its mask."""
-    assert IGNORED == NOT_SEEN  # and so is not drawn
+    """A small picture under its mask; pixels to ignore are numbered as those that are not seen, and stay plain."""
     small, _ = shrunk(image, _SIDE)
     height, width = small.shape[:2]
     cells = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8, copy=False)

@@ -24,6 +24,7 @@ from edgecnn.vision.decode_readings import (
     mask_in_frame,
 )
 from edgecnn.vision.mask_figures import pixel_confusion
+from edgecnn.vision.mask_png import read_mask
 from edgecnn.vision.mask_set import MaskSet
 
 Array = npt.NDArray[Any]
@@ -125,8 +126,8 @@ def mask_agreement(found: Array, reference: Array, classes: int) -> float:
 def _confusion(found: Array, truth: MaskSet, usage: Segmenter) -> Array:
     """Pixels of the pictures by their true class, a row, and the one that the network's cells (N, h, w) give them."""
     table = np.zeros((len(usage.labels),) * 2, dtype=np.int64)
-    for index, cells in enumerate(found):
-        _, right = truth.pair(index)
+    for cells, path in zip(found, truth.masks, strict=True):
+        right = read_mask(path)
         named = mask_in_frame(cells, usage.preprocess, (right.shape[0], right.shape[1]))
         table += pixel_confusion(named, right, len(usage.labels))
     return table

@@ -43,9 +43,10 @@ def inverse_frequency(counts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Weights that make all classes with these counts weigh alike, 1 in the mean over what is counted.
 
     The weight of a class that is counted n times is N / (K n), with N the sum of all counts and K the classes that
-    are counted at all.
+    are counted at all; that of the others is 0.
     """
-    return counts.sum() / (max(int((counts > 0).sum()), 1) * np.maximum(counts, 1))
+    there = counts > 0
+    return there * counts.sum() / (max(int(there.sum()), 1) * np.maximum(counts, 1))
 
 
 class Order:

@@ -62,19 +62,8 @@ class MaskSet:
         return (self.counts[:, : len(self.classes)] > 0).astype(np.float32)
 
     def pair(self, index: int) -> tuple[Image, npt.NDArray[np.uint8]]:
-        """A picture as uint8 BGR (height, width, 3), and the class numbers of its pixels (height, width).
-
-        Raises:
-            InputError: They are not of one size.
-        """
-        image, mask = read_image(self.paths[index]), read_mask(self.masks[index])
-        if image.shape[:2] != mask.shape:
-            raise InputError(
-                f"mask {self.masks[index]}: {mask.shape[1]} x {mask.shape[0]} pixels, and its picture "
-                f"{self.paths[index]} has {image.shape[1]} x {image.shape[0]}",
-                "give each picture a mask of its own size",
-            )
-        return image, mask
+        """A picture as uint8 BGR (height, width, 3), and the class numbers of its pixels (height, width)."""
+        return read_image(self.paths[index]), read_mask(self.masks[index])
 
     def spread(self, count: int) -> MaskSet:
         """At most ``count`` pictures, evenly spread over the set."""
@@ -123,10 +112,12 @@ class MaskSet:
 
 
 def open_masks(source: str) -> MaskSet:
-    """Find pictures and their masks by the path of a folder or file; every mask is read once.
+    """Find pictures and their masks by the path of a folder or file.
+
+    All of them are read once, so that what is wrong is found before anything long begins.
 
     Raises:
-        InputError: Nothing known is there, or a picture has no mask, or one that is damaged.
+        InputError: Nothing known is there, or a picture has no mask, one of another size, or one that is damaged.
     """
     pairs, names = _found(Path(source))
     if not pairs:
@@ -140,8 +131,8 @@ def open_masks(source: str) -> MaskSet:
                 f"add it, or take the picture out; a mask may be of {IGNORED}s, which count for nothing",
             )
     pictures, masks = zip(*pairs, strict=True)
-    counts = [np.bincount(read_mask(mask).ravel(), minlength=IGNORED + 1)[:IGNORED] for mask in masks]
-    return MaskSet(source, pictures, masks, np.asarray(counts, dtype=np.int64), names)
+    counts = np.asarray([_counted(*pair) for pair in pairs], dtype=np.int64)
+    return MaskSet(source, pictures, masks, counts, names)
 
 
 def open_masks_or_pictures(source: str) -> MaskSet | ImageSet:
@@ -171,6 +162,18 @@ def _found(path: Path) -> tuple[list[tuple[Path, Path]], tuple[str, ...]]:
         pairs = [(found, (masks / found.relative_to(images)).with_suffix(".png")) for found in pictures_below(images)]
         return pairs, yolo_names(path)
     raise InputError(f"pictures with masks {path}: nothing known is there", _LAYOUTS)
+
+
+def _counted(picture: Path, mask: Path) -> npt.NDArray[np.int64]:
+    """How many pixels have each class number, once picture and mask are known to be of one size."""
+    numbers, (height, width) = read_mask(mask), read_image(picture).shape[:2]
+    if numbers.shape != (height, width):
+        raise InputError(
+            f"mask {mask}: {numbers.shape[1]} x {numbers.shape[0]} pixels, and its picture {picture} has "
+            f"{width} x {height}",
+            "give each picture a mask of its own size",
+        )
+    return np.bincount(numbers.ravel(), minlength=IGNORED + 1)[:IGNORED]
 
 
 def _listed(path: Path) -> list[tuple[Path, Path]]:

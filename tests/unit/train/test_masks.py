@@ -24,6 +24,7 @@ from edgecnn.evaluate.outputs import output_accuracy_of, predict_outputs  # noqa
 from edgecnn.train.mask_goal import Masks  # noqa: E402
 from edgecnn.train.masked_pictures import MaskedBatches  # noqa: E402
 from edgecnn.train.network import Trained  # noqa: E402
+from edgecnn.train.order import inverse_frequency  # noqa: E402
 from edgecnn.train.samples import classes_of_masks  # noqa: E402
 from edgecnn.train.segmenter import train_segmenter  # noqa: E402
 from edgecnn.train.split import split_samples  # noqa: E402
@@ -283,3 +284,7 @@ def test_a_network_of_ones_own_needs_no_head(train: Any, model: ModelPart) -> No
     assert trained.train.figure > 0.9
     with pytest.raises(InputError, match=r"the network gives \(4, 2, 32, 32\)"):
         train(whole.model_copy(update={"arguments": {"planes": 2}}))
+
+
+def test_a_class_of_no_pixel_weighs_nothing() -> None:
+    np.testing.assert_allclose(inverse_frequency(np.asarray([60, 30, 0])), [90 / (2 * 60), 90 / (2 * 30), 0])

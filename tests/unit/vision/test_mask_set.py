@@ -138,7 +138,7 @@ def test_what_is_wrong_names_the_file(side_by_side: Path) -> None:
         found.labelled_for(("ground", "disc", "box"))
     cv2.imwrite(str(side_by_side / "masks" / "1.png"), np.zeros((6, 9), np.uint8))
     with pytest.raises(InputError, match=r"masks/1.png: 9 x 6 pixels, and its picture .*images/1.png has 8 x 6"):
-        found.pair(1)
+        open_masks(str(side_by_side))
     (side_by_side / "masks" / "1.png").unlink()
     with pytest.raises(InputError, match=r"picture .*images/1.png: its mask .*masks/1.png does not exist"):
         open_masks(str(side_by_side))
