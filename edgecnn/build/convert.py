@@ -41,6 +41,7 @@ from edgecnn.graph.layer_costs import layer_costs
 from edgecnn.graph.model import ends_in_softmax, load_model
 from edgecnn.graph.opset import limit_of_tensorrt
 from edgecnn.graph.prepare import load_named
+from edgecnn.graph.sparse_weights import sparsity_of
 from edgecnn.profiling.report.convert_page import render_conversion
 from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.images import ImageSet
@@ -107,6 +108,11 @@ def convert(
         if verdict is not None and verdict.tensorrt:
             verdict = verdict.model_copy(update={"findings": (*verdict.findings, known_difference(nms))})
     last, usage = results[-1].artifact, results[-1].usage
+    sparse = sparsity_of(load_named(last.path))
+    if sparse.layers:
+        work.notes.append(
+            f"{len(sparse.layers)} layers, {sparse.share:.0%} of the multiply-accumulates, are 2:4 sparse"
+        )
     assert usage is not None
     golden = golden_frames(work)
     manifest = BundleManifest(

@@ -122,6 +122,7 @@ def _detail(plan: Plan, trained: Trained) -> dict[str, Any]:
         "kept back": len(plan.validation) if plan.validation is not None else 0,
         "parameters": sum(parameter.numel() for parameter in trained.module.parameters()),
         **_of_pruning(trained),
+        **_of_sparsity(trained),
         "epochs": len(history),
         "last_loss": round(history[-1].train_loss, 4),
         **figures,
@@ -139,6 +140,14 @@ def _of_pruning(trained: Trained) -> dict[str, Any]:
         {"macs": step.macs, "parameters": step.parameters, "figure": round(step.figure, 4)} for step in found.steps
     ]
     return {"macs": found.steps[found.kept].macs, "pruning": steps, "kept step": found.kept}
+
+
+def _of_sparsity(trained: Trained) -> dict[str, Any]:
+    found = trained.slim.sparse if trained.slim is not None else None
+    if found is None:
+        return {}
+    before = {} if found.before is None else {f"{trained.figure_name} without 2:4 sparsity": round(found.before, 4)}
+    return {"2:4 sparse layers": found.layers, **before}
 
 
 def _of_boxes(trained: Trained) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from edgecnn.core.device import OTHER_JETPACK, DevicePrecision, DeviceProfile
 from edgecnn.core.verdict import Finding
 from edgecnn.graph.liveness import most_live_bytes, weight_bytes
+from edgecnn.graph.sparse_weights import sparsity_of
 
 _GB = 1e9
 _NAMES: dict[ir.DataType, DevicePrecision] = {
@@ -35,7 +36,20 @@ def board_findings(model: ir.Model, device: DeviceProfile) -> list[Finding]:
     if device.newest is not None and device.newest.jetpack == OTHER_JETPACK:
         message = f"no JetPack for {device.title} that is listed here brings TensorRT {device.newest.tensorrt}"
         found.append(_finding("board/tensorrt", "info", message, "edgecnn devices shows what they bring"))
-    return found
+    return found + sparsity_findings(model, device)
+
+
+def sparsity_findings(model: ir.Model, device: DeviceProfile) -> list[Finding]:
+    """What a board makes of weights that are 2:4 sparse; nothing where there are none."""
+    found = sparsity_of(model)
+    if not found.layers:
+        return []
+    message = f"{len(found.layers)} layers, {found.share:.0%} of the multiply-accumulates, have 2:4 sparse weights"
+    if device.gpu is None or device.gpu.int8_sparse_tops is None:
+        return [
+            _finding("board/sparsity", "info", f"{message}, of which {device.title} makes no use", "none is needed")
+        ]
+    return [_finding("board/sparsity", "info", message, "edgecnn build --sparse uses them where that is faster")]
 
 
 def least_memory(model: ir.Model, engine_bytes: int | None) -> int | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from edgecnn.core.part import Part
 from edgecnn.core.slim_part import PrunePart, TeacherPart
 
 _OF_SIGNALS = ("time_shift", "gain_db", "snr_db")
+# What YAML 1.1 makes of 2:4 without quotes.
+_TWO_OF_FOUR_IN_BASE_60 = 124
 Objective = Literal["softmax", "multilabel", "regression", "detection", "segmentation"]
 
 
@@ -173,6 +175,17 @@ class TrainPart(Part):
         default=None, description="remove channels after training, as many as the figure allows; {} is the usual way"
     )
 
+    sparsity: Literal["none", "2:4"] = Field(
+        default="none",
+        description="'2:4': of every four weights along the input channels two become 0, and the training is repeated "
+        "with the others. For Orin and Thor (edgecnn build --sparse)",
+    )
+
+    @field_validator("sparsity", mode="before")
+    @classmethod
+    def _without_quotes(cls, value: object) -> object:
+        return "2:4" if value == _TWO_OF_FOUR_IN_BASE_60 else value
+
     @model_validator(mode="after")
     def _consistent(self) -> TrainPart:
         if self.objective == "regression" and (self.label_smoothing or self.balance != "none"):
@@ -187,10 +200,15 @@ class TrainPart(Part):
             raise ValueError(f"teacher is for classes, labels and values, not for objective: {self.objective}")
         if self.teacher is not None and self.layers == "head":
             raise ValueError("teacher goes with layers: all; of what a frozen network makes it has seen nothing")
-        if self.prune is not None and self.objective not in ("softmax", "multilabel", "regression"):
-            raise ValueError(f"prune is for classes, labels and values, not for objective: {self.objective}")
-        if self.prune is not None and self.layers == "head":
-            raise ValueError("prune goes with layers: all; layers that do not learn cannot make up for lost channels")
+        for name in ("prune", "sparsity"):
+            if getattr(self, name) in (None, "none"):
+                continue
+            if self.objective not in ("softmax", "multilabel", "regression"):
+                raise ValueError(f"{name} is for classes, labels and values, not for objective: {self.objective}")
+            if self.layers == "head":
+                raise ValueError(
+                    f"{name} goes with layers: all; layers that do not learn cannot make up for what is lost"
+                )
         return self
 
     def _require_for_places(self) -> None:

@@ -54,7 +54,7 @@ def summarize(model: ir.Model) -> list[LayerRow]:
         for node in model.graph
         if node.name in unlearnt
         for position in range(len(node.inputs))
-        if (source := _weight_source(node, position)) is not None
+        if (source := weight_source(node, position)) is not None
     }
     return [
         _row(node, counted) for node in model.graph if node.op_type not in _TRANSPARENT and node.op_type != "Constant"
@@ -86,7 +86,7 @@ def _row(node: ir.Node, counted: set[str]) -> LayerRow:
     return LayerRow(node.name or output.name or node.op_type, node.op_type, shape, weights, biases, statistics, macs)
 
 
-def _weight_source(node: ir.Node, position: int) -> ir.Value | None:
+def weight_source(node: ir.Node, position: int) -> ir.Value | None:
     """The initializer behind an input, through Q/DQ and casts."""
     value = node.inputs[position] if position < len(node.inputs) else None
     while value is not None and (producer := value.producer()) is not None and producer.op_type in _TRANSPARENT:
@@ -95,7 +95,7 @@ def _weight_source(node: ir.Node, position: int) -> ir.Value | None:
 
 
 def _size(node: ir.Node, position: int, counted: set[str]) -> int:
-    value = _weight_source(node, position)
+    value = weight_source(node, position)
     array = constant(value)
     if value is None or array is None or value.name in counted:
         return 0
@@ -120,7 +120,7 @@ def count_macs(node: ir.Node) -> int | None:
 
     Each output element of a Conv takes (Cin / groups) x Kh x Kw; of a Gemm, its inner size.
     """
-    weight = _sizes(_weight_source(node, 1))
+    weight = _sizes(weight_source(node, 1))
     # Every input element of a ConvTranspose meets (Cout / groups) x Kh x Kw weights.
     elements = _volume(node.inputs[0] if node.op_type == "ConvTranspose" else node.outputs[0])
     if weight is None or elements is None:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.graph.layer_weights import Float64, LayerWeights
+from edgecnn.graph.sparse_weights import is_two_of_four
 from edgecnn.quantize.insert import scales_of
 from edgecnn.quantize.moments import Moments
 from edgecnn.quantize.schemes import QUANT_MAX
@@ -59,7 +60,10 @@ def round_layer(weights: LayerWeights, seen: Moments, *, learned: bool) -> Round
     blind = not seen.count or not (np.isfinite(square).all() and np.isfinite(cross).all())
     if learned and not blind:
         exact = np.concatenate([kernel, weights.bias.reshape(groups, outputs, 1)], axis=2)
-        found = _learned(_refitted(exact, square, cross), step, square)
+        # Of 2:4 sparse weights those that are 0 stay so; the others make up for them (as in Frantar and Alistarh,
+        # "SparseGPT", 2023).
+        kept = kernel != 0 if is_two_of_four(weights.weight) else np.ones(kernel.shape, dtype=bool)
+        found = _learned(_refitted(exact, square, cross), step, square, kept)
         weight, bias = found[..., :-1], found[..., -1]
     else:
         weight, bias = np.empty_like(kernel), weights.bias.reshape(groups, outputs).copy()
@@ -85,17 +89,18 @@ def _refitted(exact: Float64, square: Float64, cross: Float64) -> Float64:
     return exact + np.linalg.solve(_regular(square, _FIRMNESS), (exact @ cross).swapaxes(1, 2)).swapaxes(1, 2)
 
 
-def _learned(wanted: Float64, step: Float64, square: Float64) -> Float64:
-    """Round column by column."""
+def _learned(wanted: Float64, step: Float64, square: Float64, kept: npt.NDArray[np.bool_]) -> Float64:
+    """Round column by column; what is not kept becomes 0."""
     inputs = wanted.shape[2] - 1
     regular = _regular(square, _DAMPING)
     order = np.argsort(-np.einsum("gii->gi", square)[:, :inputs], axis=1, kind="stable")
     order = np.concatenate([order, np.full((len(order), 1), inputs)], axis=1)
     regular = np.take_along_axis(np.take_along_axis(regular, order[:, :, None], axis=1), order[:, None, :], axis=2)
     wanted = np.take_along_axis(wanted, order[:, None, :], axis=2)
+    kept = np.take_along_axis(kept, order[:, None, :-1], axis=2)
     factor = np.linalg.cholesky(np.linalg.inv(regular)).swapaxes(1, 2)
     for column in range(inputs):
-        rounded = _on_grid(wanted[..., column : column + 1], step)
+        rounded = _on_grid(wanted[..., column : column + 1], step) * kept[..., column : column + 1]
         error = (wanted[..., column : column + 1] - rounded) / factor[:, column, column, None, None]
         wanted[..., column + 1 :] -= error * factor[:, None, column, column + 1 :]
         wanted[..., column : column + 1] = rounded

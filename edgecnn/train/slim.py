@@ -16,6 +16,7 @@ from edgecnn.train.loader import Batch, Batches
 from edgecnn.train.objectives import Goal, main_output
 from edgecnn.train.order import seed_of
 from edgecnn.train.prune import Pruned, prune, require_prunable
+from edgecnn.train.sparsity import held, masks_of, sparse_layers
 
 # Batches that show what a channel matters.
 _BATCHES = 16
@@ -25,14 +26,31 @@ Learn = Callable[[nn.Module, TrainPart, Batches, str], Any]
 
 
 @dataclass(frozen=True)
+class Sparse:
+    """What 2:4 sparsity came to.
+
+    Attributes:
+        layers: How many are sparse.
+        before: The figure on the pictures kept back without it; None without such, as the next.
+        after: The figure with it.
+    """
+
+    layers: int
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True)
 class Slim:
     """What became of a network after its training.
 
     Attributes:
         pruned: Where channels were removed.
+        sparse: Where weights became 2:4 sparse.
     """
 
     pruned: Pruned | None = None
+    sparse: Sparse | None = None
 
 
 def require_slimmable(
@@ -50,6 +68,8 @@ def require_slimmable(
                 "give data.validation or data.validation_share",
             )
         require_prunable(module, shape, source, config.prune)
+    if config.sparsity != "none":
+        sparse_layers(module, source)
 
 
 def slimmed(
@@ -77,7 +97,7 @@ def slimmed(
         config: How it was trained.
         learn: Trains it.
     """
-    pruned = None
+    pruned, sparse, after = None, None, config.epochs
     if config.prune is not None and validation is not None:
         part, held_back = config.prune, validation
 
@@ -93,7 +113,17 @@ def slimmed(
             return _losses(network, goal, train.epoch(config.epochs, 0, 0, 1))
 
         module, pruned = prune(module, shape, source, part, losses, fine_tuned, judged)
-    return module.cpu(), Slim(pruned)
+        after += len(pruned.steps) * part.epochs
+    module.cpu()
+    if config.sparsity != "none":
+        before = goal.judged(module, validation).figure if validation is not None else None
+        layers = sparse_layers(module, source)
+        # Mishra et al., 2021: the whole training once more, by the same schedule, with the pattern kept.
+        with held(layers, masks_of(layers)):
+            learn(module, _again(config, 0), _Later(train, after), "sparse")
+        figure = goal.judged(module, validation).figure if validation is not None else None
+        sparse = Sparse(len(layers), before, figure)
+    return module, Slim(pruned, sparse)
 
 
 def _again(config: TrainPart, number: int, **changes: Any) -> TrainPart:

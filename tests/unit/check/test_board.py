@@ -91,3 +91,24 @@ def test_memory_of_open_sizes_is_not_known(graph_of: GraphOf) -> None:
 def test_what_does_not_fit(needed: int | None, refused: bool) -> None:
     found = memory_findings(needed, load_device("orin-nano-8gb"))
     assert [(each.rule, each.severity) for each in found] == ([("board/memory", "error")] if refused else [])
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        ("orin-nano-8gb", "edgecnn build --sparse uses them"),
+        ("xavier-nx-8gb", "none is needed"),
+        ("nano-4gb", "none is"),
+    ],
+)
+def test_sparse_weights(graph_of: GraphOf, device: str, words: str) -> None:
+    weight = np.ones((8, 16), np.float32)
+    model = graph_of("net (float[1, 16] x) => (float[1, 8] y) { [l] y = Gemm<transB = 1>(x, w) }", 18, w=weight)
+    assert board_findings(model, load_device(device)) == []
+
+    weight[:, ::2] = 0
+    model = graph_of("net (float[1, 16] x) => (float[1, 8] y) { [l] y = Gemm<transB = 1>(x, w) }", 18, w=weight)
+    (found,) = board_findings(model, load_device(device))
+    assert (found.rule, found.severity) == ("board/sparsity", "info")
+    assert "1 layers, 100% of the multiply-accumulates" in found.message
+    assert words in found.remedy

@@ -117,13 +117,70 @@ def test_what_cannot_be_pruned_is_said_before_it_is_trained(train: Any, tmp_path
     assert not (tmp_path / "one").exists()
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"layers": "head"}, "prune goes with layers: all"),
-        ({"objective": "detection"}, "prune is for classes, labels and values"),
-    ],
-)
-def test_what_pruning_does_not_go_with_is_said(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
-        TrainPart(**changes, prune=PRUNE)
+@pytest.mark.parametrize("changes", [{"prune": PRUNE}, {"sparsity": "2:4"}], ids=["prune", "sparsity"])
+def test_what_they_do_not_go_with_is_said(changes: dict[str, Any]) -> None:
+    name = next(iter(changes))
+    with pytest.raises(ValidationError, match=f"{name} goes with layers: all"):
+        TrainPart(layers="head", **changes)
+    with pytest.raises(ValidationError, match=f"{name} is for classes, labels and values"):
+        TrainPart(objective="detection", **changes)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_weights_that_became_sparse_stay_so_while_the_others_learn(train: Any, optimizer: str) -> None:
+    config = CONFIG.model_copy(update={"optimizer": optimizer, "sparsity": "2:4", "ema": 0.8, "weight_decay": 0.1})
+    dense = train(config.model_copy(update={"sparsity": "none"}), "dense")
+    found = train(config)
+
+    weight, before = found.module[4].weight, dense.module[4].weight
+    fours = weight.movedim(1, -1).reshape(-1, 4)
+    assert ((fours != 0).sum(dim=1) == 2).all()
+    # Those of largest magnitude have stayed, and have learnt.
+    largest = before.abs().movedim(1, -1).reshape(-1, 4).topk(2, dim=1).indices.sort(dim=1).values
+    assert torch.equal((fours != 0).nonzero()[:, 1].reshape(-1, 2), largest)
+    assert not torch.equal(weight[weight != 0], before[weight != 0])
+    for number in (0, 8):  # one input channel; the last layer
+        assert (found.module[number].weight != 0).all()
+    sparse = found.slim.sparse
+    assert (sparse.layers, sparse.before, sparse.after) == (1, dense.validation.figure, found.validation.figure)
+    assert sparse.after >= 0.9
+
+
+def test_pruned_then_sparse_and_cut_off_in_between(train: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = CONFIG.model_copy(update={"prune": PRUNE.model_copy(update={"multiple": 16}), "sparsity": "2:4"})
+    whole = train(config, "whole", width=64)
+    validated, calls = Learning._validated, []
+
+    def cut_off(self: Learning) -> Any:
+        calls.append(0)
+        if self.state_path.name == "sparse.pt" and self.at.epoch == 2:
+            monkeypatch.setattr(Learning, "_validated", validated)
+            raise KeyboardInterrupt
+        return validated(self)
+
+    monkeypatch.setattr(Learning, "_validated", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, "cut", width=64)
+    resumed = train(config, "cut", width=64)
+
+    assert resumed.slim == whole.slim
+    assert whole.slim.pruned.kept > 0
+    weight = whole.module[4].weight
+    assert weight.shape[1] in (16, 32, 48)
+    assert ((weight.movedim(1, -1).reshape(-1, 4) != 0).sum(dim=1) == 2).all()
+    for name, value in whole.module.state_dict().items():
+        assert torch.equal(value, resumed.module.state_dict()[name]), name
+
+
+def test_a_network_without_layers_to_make_sparse_is_refused(train: Any) -> None:
+    with pytest.raises(InputError, match=r"train\.sparsity: .* no layer with inputs in multiples of 16"):
+        train(CONFIG.model_copy(update={"sparsity": "2:4"}), width=8)
+
+
+def test_two_of_four_needs_no_quotes() -> None:
+    import yaml
+
+    assert TrainPart(**yaml.safe_load("sparsity: 2:4")).sparsity == "2:4"
+    assert TrainPart(**yaml.safe_load("sparsity: '2:4'")).sparsity == "2:4"
+    with pytest.raises(ValidationError, match="sparsity"):
+        TrainPart(**yaml.safe_load("sparsity: 1:4"))
