@@ -12,6 +12,7 @@ from edgecnn.graph.cleanup import clean_up
 from edgecnn.graph.fold_bn import fold_batch_norm
 from edgecnn.graph.fold_pad import fold_pad
 from edgecnn.graph.freeze import freeze_batch
+from edgecnn.graph.lift_signals import lift_signals
 from edgecnn.graph.model import PassResult, load_model, name_nodes
 
 Pass = Callable[[ir.Model], PassResult]
@@ -55,6 +56,7 @@ PREPARATION: tuple[Pass, ...] = (
     infer_shapes,
     fold_pad,
     fold_batch_norm,
+    lift_signals,
     clean_up,
 )
 """From a graph of any exporter to a folded one."""

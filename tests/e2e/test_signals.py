@@ -86,6 +86,12 @@ def test_int8_keeps_what_fp32_names(place: Path, bundle: Path) -> None:
     assert len(list((bundle / "golden").glob("*.npy"))) == 4
 
 
+def test_tensorrt_computes_all_of_it_in_int8(bundle: Path, rtx_layers: Any) -> None:
+    from edgecnn.graph.model import load_model
+
+    assert rtx_layers(load_model(bundle / "model.onnx")) == dict.fromkeys(("conv1", "conv2", "fc"), ("int8", "int8"))
+
+
 def test_evaluate_check_and_profile(edgecnn: Run, place: Path, bundle: Path) -> None:
     judged = edgecnn("evaluate", bundle, "--data", place / "net.heldout.csv", "--json")
     assert judged.code == 0, judged.err

@@ -48,7 +48,7 @@ class SignalFiles:
         spec: The network's preprocessing.
 
     Raises:
-        InputError: There is no signal. While iterating: one cannot be read, or is unfit for the network.
+        InputError: There is no signal, or the first is unfit for the network. While iterating: another one is.
     """
 
     live = False
@@ -60,6 +60,7 @@ class SignalFiles:
         if not path.exists():
             raise InputError(f"source {path}: no such file or folder", "check the path")
         self._paths = (path,) if path.is_file() else open_image_set(str(path), SIGNALS).paths
+        read_signal(self._paths[0], spec)  # which stays in memory: the first window is there when a run begins
 
     def __iter__(self) -> Iterator[Frame]:
         index = 0

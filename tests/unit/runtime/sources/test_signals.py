@@ -93,3 +93,6 @@ def test_addresses(tmp_path: Path) -> None:
         open_source("pcm://s16le", spec=Preprocess(size_hw=(8, 8)))
     with pytest.raises(InputError, match="no signals"):
         open_source(str(tmp_path), spec=SPEC)
+    wavfile.write(tmp_path / "short.wav", 1000, np.zeros(99, np.int16))
+    with pytest.raises(InputError, match=r"short\.wav: 99 samples at 1000 a second, and a window has 100"):
+        open_source(str(tmp_path), spec=SPEC)
