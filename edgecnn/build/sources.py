@@ -10,12 +10,15 @@ import onnx_ir.passes.common as common
 
 from edgecnn.build.detectors import usual_preprocess
 from edgecnn.build.store import Stage, StageOutput, Store
+from edgecnn.core.detection_part import DetectionPart, LayoutPart
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.recipe import ModelPart, Recipe, is_callable, is_onnx
 from edgecnn.core.recipe_file import load_recipe
 from edgecnn.core.signal_preprocess import InputSpec, SignalPreprocess
+from edgecnn.core.torchvision_detectors import is_torchvision_detector
 from edgecnn.deploy.bundle import load_bundle
 from edgecnn.errors import InputError
+from edgecnn.graph.detection_outputs import DECODED
 from edgecnn.graph.freeze import freeze_batch
 from edgecnn.graph.model import input_specs, load_model
 from edgecnn.graph.prepare import infer_shapes, run_passes
@@ -54,8 +57,20 @@ def recipe_from(source: str) -> Recipe:
 
 def _recipe_of_a_name(source: str) -> Recipe:
     from edgecnn.train.published import DEFAULT, timm_classes, timm_preprocess, torchvision_preprocess
+    from edgecnn.train.torchvision_weights import published_input, published_labels
 
     named, _, weights = source.partition("@")
+    if is_torchvision_detector(named):
+        labels = published_labels(named)
+        return Recipe(
+            name=_recipe_name(named.partition(":")[2]),
+            description=f"{named}, learnt on COCO",
+            task="detection",
+            model=ModelPart(source=named, weights=weights or DEFAULT, num_classes=len(labels)),
+            preprocess=published_input(named),
+            labels=labels,
+            detection=DetectionPart(layout=LayoutPart.model_validate(DECODED.model_dump(exclude_unset=True))),
+        )
     library, _, name = named.partition(":")
     weights = weights or DEFAULT
     classes = 1000 if library == "torchvision" else timm_classes(name)

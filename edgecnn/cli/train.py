@@ -32,7 +32,11 @@ def command(
     ] = None,
     pretrained: Annotated[
         Optional[str],
-        typer.Option("--pretrained", help="Weights to begin with: a file, or default; instead of the recipe's."),
+        typer.Option(
+            "--pretrained",
+            help="Weights to begin with: a file, or default; instead of the recipe's. For a detector of torchvision's "
+            "also trunk, its classifier's.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

@@ -6,10 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+import torchvision
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
+from edgecnn.core.preprocess import Preprocess
 from edgecnn.errors import InputError
 from edgecnn.train.torchvision_detector import TorchvisionDetector
 from edgecnn.train.weights import State, fill, under_own_names, with_own_classes
@@ -21,22 +24,34 @@ class _Published:
 
     Attributes:
         trunk: Its name for the weights of the classifier in the trunk.
+        input: What the weights of the whole were learnt with.
         kept: Parts of the trunk that stay as they begin.
         keeps_norm: Whether all BatchNorm of the trunk stays as it begins.
     """
 
     trunk: str
+    input: Preprocess
     kept: tuple[str, ...] = ()
     keeps_norm: bool = False
 
 
-_STEM = ("conv1.", "bn1.", "layer1.")
+_RESNET, _STEM = "ResNet50_Weights.IMAGENET1K_V1", ("conv1.", "bn1.", "layer1.")
+_HALVES, _ONES = (0.5,) * 3, (1 / 255,) * 3
+# Of sides of 800 to 1333 that depend on the picture, the one that a fixed input can have.
+_LARGE = Preprocess(size_hw=(800, 800), resize="letterbox", interpolation="linear")
 _PUBLISHED = {
-    "torchvision:ssdlite320_mobilenet_v3_large": _Published("MobileNet_V3_Large_Weights.IMAGENET1K_V1"),
-    "torchvision:ssd300_vgg16": _Published("VGG16_Weights.IMAGENET1K_FEATURES", ("0.", "2.")),
-    "torchvision:retinanet_resnet50_fpn": _Published("ResNet50_Weights.IMAGENET1K_V1", _STEM, keeps_norm=True),
-    "torchvision:retinanet_resnet50_fpn_v2": _Published("ResNet50_Weights.IMAGENET1K_V1", _STEM),
-    "torchvision:fcos_resnet50_fpn": _Published("ResNet50_Weights.IMAGENET1K_V1", _STEM, keeps_norm=True),
+    "torchvision:ssdlite320_mobilenet_v3_large": _Published(
+        "MobileNet_V3_Large_Weights.IMAGENET1K_V1",
+        Preprocess(size_hw=(320, 320), interpolation="linear", mean=_HALVES, std=_HALVES),
+    ),
+    "torchvision:ssd300_vgg16": _Published(
+        "VGG16_Weights.IMAGENET1K_FEATURES",
+        Preprocess(size_hw=(300, 300), interpolation="linear", mean=(0.48235, 0.45882, 0.40784), std=_ONES),
+        kept=("0.", "2."),
+    ),
+    "torchvision:retinanet_resnet50_fpn": _Published(_RESNET, _LARGE, _STEM, keeps_norm=True),
+    "torchvision:retinanet_resnet50_fpn_v2": _Published(_RESNET, _LARGE, _STEM),
+    "torchvision:fcos_resnet50_fpn": _Published(_RESNET, _LARGE, _STEM, keeps_norm=True),
 }
 # The block of MobileNetV3 that SSDLite cuts in two, and the layer of VGG16 behind which SSD takes its first map.
 _CUT_BLOCK, _VGG_CUT = 13, 23
@@ -63,6 +78,18 @@ def trunk_weights(source: str) -> str:
             f"model {source}: train.pretrained: trunk is for torchvision's detectors", "give default, or a file"
         )
     return _PUBLISHED[source].trunk
+
+
+def published_input(source: str) -> Preprocess:
+    """What torchvision's own weights of a detector were learnt with, as nearly as an input of one size can be that."""
+    return _PUBLISHED[source].input
+
+
+def published_labels(source: str) -> tuple[str, ...]:
+    """Names of the classes of torchvision's own weights: COCO's 90 numbers, of which 10 are not used."""
+    known: Any = torchvision.models
+    names = known.get_model_weights(source.partition(":")[2]).DEFAULT.meta["categories"][1:]
+    return tuple(name if name != "N/A" else f"unused {number}" for number, name in enumerate(names, start=1))
 
 
 def kept_as_published(module: TorchvisionDetector, source: str) -> frozenset[str]:

@@ -64,7 +64,7 @@ def settle_layout(
     if layout.kind == "boxes_scores":
         found["box_format"] = "xyxy" if _are_corners(boxes) else "cxcywh"
         sums_to_one = not beyond and scores.shape[1] > 1 and np.abs(scores.sum(axis=1) - 1).max() < _SUM_TOLERANCE
-        if sums_to_one or layout.background is not None:
+        if layout.background is not None or (sums_to_one and "background" not in stated):
             mean = scores.mean(axis=0)
             found["background"] = "first" if mean[0] >= mean[-1] else "last"
             found["classes"] = scores.shape[1] - 1

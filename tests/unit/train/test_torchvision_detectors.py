@@ -18,16 +18,18 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBo
 from torchvision.models.detection.image_list import ImageList  # noqa: E402
 from torchvision.models.detection.ssd import SSD  # noqa: E402
 
+from edgecnn.build.sources import recipe_from  # noqa: E402
 from edgecnn.core.detector import Detector  # noqa: E402
 from edgecnn.core.preprocess import Preprocess  # noqa: E402
 from edgecnn.core.recipe import ModelPart  # noqa: E402
+from edgecnn.core.torchvision_detectors import TORCHVISION_DETECTORS  # noqa: E402
 from edgecnn.errors import InputError  # noqa: E402
 from edgecnn.graph.detection_outputs import DECODED  # noqa: E402
 from edgecnn.train.box_loss import FILLING, IGNORED  # noqa: E402
 from edgecnn.train.layers import set_batch_norm_momentum  # noqa: E402
 from edgecnn.train.torchvision_detector import TorchvisionDetector  # noqa: E402
 from edgecnn.train.torchvision_loss import torchvision_loss  # noqa: E402
-from edgecnn.train.torchvision_weights import kept_as_published  # noqa: E402
+from edgecnn.train.torchvision_weights import kept_as_published, published_input  # noqa: E402
 from edgecnn.train.zoo import begin_with, build_module, load_weights  # noqa: E402
 from edgecnn.vision.boxes import clip_boxes  # noqa: E402
 from edgecnn.vision.decode_detections import decode_detections  # noqa: E402
@@ -213,6 +215,26 @@ def test_steps_down_the_loss_find_the_box(family: str) -> None:
     np.testing.assert_allclose(found["boxes"][0, best], [30, 20, 70, 60], atol=1.5)
 
 
+def assert_input_is_torchvisions(detector: TorchvisionDetector, source: str) -> None:
+    """The input that its published weights want."""
+    spec, transform = published_input(source), detector.network.transform
+    assert spec.mean == pytest.approx(transform.image_mean)
+    assert spec.std == pytest.approx(transform.image_std)
+    assert spec.size_hw == (transform.fixed_size or (transform.min_size[0],) * 2)
+
+
+@pytest.mark.parametrize("name", TORCHVISION_DETECTORS)
+def test_a_detector_by_its_name_has_its_own_recipe(name: str) -> None:
+    recipe = recipe_from(f"torchvision:{name}@random")
+
+    assert (recipe.task, recipe.model.weights, recipe.model.num_classes) == ("detection", "random", 90)
+    assert recipe.detection.layout.stated()["background"] is None
+    names = torchvision.models.get_model_weights(name).DEFAULT.meta["categories"]
+    assert len(set(recipe.labels or ())) == 90
+    for number, label in enumerate(recipe.labels or (), start=1):
+        assert label == names[number] or (names[number] == "N/A" and label == f"unused {number}")
+
+
 def test_a_checkpoint_is_torchvisions_and_begins_another(tmp_path: Path) -> None:
     torch.manual_seed(0)
     detector: Any = build_module(SSDLITE)
@@ -220,6 +242,7 @@ def test_a_checkpoint_is_torchvisions_and_begins_another(tmp_path: Path) -> None
         "ssdlite320_mobilenet_v3_large", weights=None, weights_backbone=None, num_classes=CLASSES + 1
     )
     theirs.load_state_dict(detector.state_dict())
+    assert_input_is_torchvisions(detector, SSDLITE.source)
     torch.save(detector.state_dict(), tmp_path / "out.pt")
     more = SSDLITE.model_copy(update={"num_classes": 5})
     other: Any = build_module(more)
@@ -268,6 +291,7 @@ def test_ssd_begins_with_vggs_convolutions(tmp_path: Path) -> None:
     detector: Any = build_module(model)
 
     begin_with(detector, model, str(tmp_path / "vgg.pt"))
+    assert_input_is_torchvisions(detector, model.source)
 
     state = detector.state_dict()
     names = [f"backbone.features.{layer}" for layer in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)]
@@ -324,6 +348,7 @@ def test_retinanet_begins_with_resnet_and_keeps_its_norm(retinanet: Any, tmp_pat
     torch.save(classifier.state_dict(), tmp_path / "resnet50.pth")
 
     begin_with(retinanet, RETINANET, str(tmp_path / "resnet50.pth"))
+    assert_input_is_torchvisions(retinanet, RETINANET.source)
 
     assert torch.equal(retinanet.backbone.body.layer4[2].conv3.weight, classifier.layer4[2].conv3.weight)
     kept = kept_as_published(retinanet, RETINANET.source)

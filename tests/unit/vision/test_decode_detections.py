@@ -363,6 +363,9 @@ def test_what_the_user_stated_is_not_settled() -> None:
     found = settle_layout(layout, [boxes_scores()], INPUT_HW, stated=("box_unit",))
 
     assert (found.box_unit, found.background) == ("pixels", "first")
+    # Scores of a row may sum to 1 without a background.
+    plain = settle_layout(layout, [boxes_scores()], INPUT_HW, stated=("background",))
+    assert (plain.background, plain.classes) == (None, layout.classes)
 
 
 @pytest.mark.parametrize("count", [0, 2])
