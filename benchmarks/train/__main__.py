@@ -1,7 +1,7 @@
 """``make bench-train``: digits in sign language from a pretrained MobileNetV2, its last layer alone and all of it.
 
 Each recipe is trained by edgecnn and by plain torchvision code in turn, in a process of its own, on one split. Blood
-cells (``bccd``) are for a detector: see ``benchmarks.train.blood``.
+cells (``bccd``) are for a detector: see ``benchmarks.train.blood``. For ``qat`` see ``benchmarks.train.qat``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from benchmarks.train.blood import trained_and_converted
+from benchmarks.train.qat import lost_and_recovered
 from edgecnn.core.recipe import Recipe
 from edgecnn.core.recipe_file import load_recipe
 from edgecnn.train.samples import Samples, open_samples
@@ -35,13 +36,14 @@ _REFERENCE = "-reference"
 # 40 minutes are the bar.
 _BLOOD, _BLOOD_RECIPE, _BLOOD_LIMIT_S = "bccd", "detect-mobilenetv2", 2400.0
 _BLOOD_PICTURES = _DATA / "detection" / "bccd" / "BCCD"
+_QAT = "qat"
 _TINY_PICTURES, _TINY_EPOCHS = 14, 2
 
 
 def main() -> None:
     """Measure, print, and write benchmarks/results/train.json."""
     parser = argparse.ArgumentParser(description=__doc__)
-    jobs = [*(name + suffix for name in _LIMITS_S for suffix in ("", _REFERENCE)), _BLOOD]
+    jobs = [*(name + suffix for name in _LIMITS_S for suffix in ("", _REFERENCE)), _BLOOD, _QAT]
     parser.add_argument("--only", choices=jobs, help="one of them; others keep their figures")
     parser.add_argument(
         "--limit", type=float, help="seconds after which plain torchvision code ends with its epoch, and bccd fails"
@@ -60,20 +62,15 @@ def main() -> None:
         for name in jobs:
             if chosen.only not in (None, name):
                 continue
-            recipe = load_recipe(_BLOOD_RECIPE if name == _BLOOD else name.removesuffix(_REFERENCE))
-            if chosen.tiny and recipe.train is not None and name != _BLOOD:
-                recipe = recipe.model_copy(
-                    update={"train": recipe.train.model_copy(update={"epochs": _TINY_EPOCHS, "batch_size": 16})}
-                )
             begun, cpu = time.monotonic(), os.times()
-            if name == _BLOOD:
+            if name == _QAT:
+                found = lost_and_recovered(pictures, Path(folder), tiny=chosen.tiny)
+            elif name == _BLOOD:
                 limit_s = chosen.limit or _BLOOD_LIMIT_S
                 places = (_BLOOD_PICTURES, _WEIGHTS, Path(folder))
-                found = trained_and_converted(recipe, *places, limit_s, tiny=chosen.tiny)
-            elif name.endswith(_REFERENCE):
-                found = _reference(recipe, pictures, chosen.limit or _LIMITS_S[recipe.name])
+                found = trained_and_converted(load_recipe(_BLOOD_RECIPE), *places, limit_s, tiny=chosen.tiny)
             else:
-                found = _trained(recipe, pictures, Path(folder))
+                found = _classifier(name, pictures, Path(folder), chosen.limit, tiny=chosen.tiny)
             seconds, used = time.monotonic() - begun, os.times()
             cpu_seconds = used.children_user + used.children_system - cpu.children_user - cpu.children_system
             found |= {"seconds": round(seconds, 1), "cpu_seconds": round(cpu_seconds, 1)}
@@ -92,6 +89,17 @@ def main() -> None:
 def _seconds_to(top1: float, epochs: list[dict[str, float]]) -> float | None:
     """When plain code was as good, at the end of the first such epoch; None for never."""
     return next((epoch["seconds"] for epoch in epochs if epoch["top1"] >= top1), None)
+
+
+def _classifier(name: str, pictures: Path, folder: Path, limit_s: float | None, *, tiny: bool) -> dict[str, Any]:
+    """One of the shipped recipes, by edgecnn or by plain torchvision code."""
+    recipe = load_recipe(name.removesuffix(_REFERENCE))
+    if tiny and recipe.train is not None:
+        train = recipe.train.model_copy(update={"epochs": _TINY_EPOCHS, "batch_size": 16})
+        recipe = recipe.model_copy(update={"train": train})
+    if name.endswith(_REFERENCE):
+        return _reference(recipe, pictures, limit_s or _LIMITS_S[recipe.name])
+    return _trained(recipe, pictures, folder)
 
 
 def _trained(recipe: Recipe, pictures: Path, folder: Path) -> dict[str, Any]:

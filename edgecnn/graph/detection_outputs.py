@@ -81,7 +81,7 @@ def decode_outputs(model: ir.Model, detector: Detector) -> DetectionResult:
     _check(layout, raw, detector.preprocess.size_hw)
     common.NameFixPass()(model)  # the nodes to keep are told by their names
     for value in outputs.values():
-        value.name = f"{value.name}.raw"  # its name may be one of the new outputs'
+        value.name = raw_name(str(value.name))  # its name may be one of the new outputs'
     model.graph.outputs.clear()
 
     added = AddedNodes(model.graph, _PREFIX)
@@ -94,6 +94,11 @@ def decode_outputs(model: ir.Model, detector: Detector) -> DetectionResult:
     common.RemoveUnusedNodesPass()(model)
     common.ShapeInferencePass()(model)
     return DetectionResult(modified=True, counts={"decoding nodes": len(added.nodes)}, keep_fp32=decoding_nodes(model))
+
+
+def raw_name(output: str) -> str:
+    """The name that a raw output has within the decoded graph."""
+    return f"{output}.raw"
 
 
 def _check(layout: Layout, raw: list[ir.Value], input_hw: tuple[int, int]) -> None:

@@ -120,12 +120,25 @@ def ends_in_sigmoid(model: ir.Model) -> bool:
     return _last_operator(model) == "Sigmoid"
 
 
+def logits_of(model: ir.Model) -> ir.Value:
+    """What the graph's first output is probabilities of, or where it is none, the output itself."""
+    node = _last_node(model)
+    source = node.inputs[0] if node is not None and node.op_type in ("Softmax", "Sigmoid") else None
+    return source or model.graph.outputs[0]
+
+
 def _last_operator(model: ir.Model) -> str | None:
+    node = _last_node(model)
+    return node.op_type if node is not None else None
+
+
+def _last_node(model: ir.Model) -> ir.Node | None:
+    """The node that makes the graph's one output, with nothing after it but a change of form."""
     node = model.graph.outputs[0].producer() if len(model.graph.outputs) == 1 else None
     while node is not None and node.op_type in ("Identity", "Cast", "Reshape", "Flatten", "Squeeze"):
         source = node.inputs[0]
         node = source.producer() if source is not None else None
-    return node.op_type if node is not None else None
+    return node
 
 
 def save_model(model: ir.Model, path: Path) -> None:

@@ -58,22 +58,20 @@ class GraphModule(nn.Module):
 
     Args:
         model: FP32, with Q/DQ in pairs; left as it is.
-
-    Attributes:
-        output: Name of the value that it gives: the graph's first output, or another one of its values.
+        output: Name of the value to give; None: the graph's first output.
 
     Raises:
-        InputError: It has an operator that is not known here.
+        InputError: There is an operator before it that is not known here.
     """
 
-    def __init__(self, model: ir.Model) -> None:
+    def __init__(self, model: ir.Model, output: str | None = None) -> None:
         super().__init__()
         graph = model.graph
         self._input = next(str(value.name) for value in graph.inputs if value.name not in graph.initializers)
-        self.output = str(graph.outputs[0].name)
+        self._output = output or str(graph.outputs[0].name)
         self._tensors: dict[str, str] = {}
         self._scales: set[str] = set()
-        nodes = list(graph)
+        nodes = _needed(graph, self._output)
         learning = _learning(nodes)
         steps: list[_Step] = []
         for node in nodes:
@@ -92,7 +90,7 @@ class GraphModule(nn.Module):
                 step.function,
                 step.inputs,
                 step.outputs,
-                tuple(name for name, at in last.items() if at == index and name not in self._tensors),
+                tuple(name for name, at in last.items() if at == index and name not in (*self._tensors, self._output)),
             )
             for index, step in enumerate(steps)
         ]
@@ -106,11 +104,9 @@ class GraphModule(nn.Module):
             ]
             found = step.function(*arguments)
             values.update(zip(step.outputs, found if isinstance(found, tuple) else (found,), strict=False))
-            if self.output in step.outputs:
-                break
             for name in step.done:
                 del values[name]
-        return values[self.output]
+        return values[self._output]
 
     def arrays(self) -> Mapping[str, npt.NDArray[np.float32]]:
         """What was learnt, by the names of the graph's initializers; scales as such."""
@@ -154,6 +150,18 @@ class GraphModule(nn.Module):
         # -128 is a number that activations can take, as ONNX says; weights will be stored without it.
         low = low if _array(data) is None else -high
         return _Pair(low, high, shape), [data, scale]
+
+
+def _needed(graph: ir.Graph, output: str) -> list[ir.Node]:
+    """The nodes that a value hangs on, in order."""
+    waiting = [value for node in graph for value in node.outputs if value.name == output]
+    needed: set[ir.Node] = set()
+    while waiting:
+        node = waiting.pop().producer()
+        if node is not None and node not in needed:
+            needed.add(node)
+            waiting += [value for value in node.inputs if value is not None]
+    return [node for node in graph if node in needed]
 
 
 def _learning(nodes: list[ir.Node]) -> set[ir.Value]:

@@ -13,15 +13,17 @@ import torch
 from torch import nn
 
 from edgecnn.core.progress import Progress
-from edgecnn.core.signal_preprocess import InputSpec
 from edgecnn.core.training_part import TrainPart
 from edgecnn.errors import InputError
-from edgecnn.graph.model import ends_in_sigmoid, ends_in_softmax
+from edgecnn.graph.model import input_specs
 from edgecnn.train.graph_module import GraphModule
-from edgecnn.train.loader import PictureBatches
+from edgecnn.train.loader import Batches
 from edgecnn.train.loop import Learned, Learning
 from edgecnn.train.objectives import Goal, Regression, goal_of
 from edgecnn.train.samples import Samples
+
+# Of the outputs: sums in another order now and then round to another of the 256 numbers.
+_SAME = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +36,13 @@ class TrainedQuantized:
         learned: What each epoch gave.
     """
 
-    module: nn.Module
+    module: GraphModule
     learnt: dict[str, npt.NDArray[np.float32]]
     learned: Learned
 
 
 def train_quantized(
-    model: ir.Model, samples: Samples, spec: InputSpec, config: TrainPart, state: Path, progress: Progress
+    model: ir.Model, output: str, goal: Goal, batches: Batches, config: TrainPart, state: Path, progress: Progress
 ) -> TrainedQuantized:
     """Train weights, biases and scales; on one machine the result depends on the arguments alone.
 
@@ -50,24 +52,22 @@ def train_quantized(
 
     Args:
         model: FP32 with Q/DQ pairs; left as it is.
-        samples: What it learns from.
-        spec: The preprocessing of its input.
+        output: Name of the value that the goal judges.
+        goal: What is minimized.
+        batches: What it learns from.
         config: How.
         state: A file that a run which was killed goes on from; it is left there.
         progress: Who is told.
 
     Raises:
-        InputError: The network has operators without a gradient here, or the samples do not fit it.
+        InputError: The network has operators without a gradient here, or mixes the pictures of a batch.
         GateMissed: It diverges.
     """
     torch.manual_seed(config.seed)
-    module = GraphModule(model)
-    final, module.output = module.output, _raw_output(model)
-    goal = _goal_of(module, samples, spec, config)
-    batches = PictureBatches(samples, spec, config)
+    module = GraphModule(model, output)
+    _require_batches(module, tuple(int(size) for size in input_specs(model)[0].shape[1:]))
     blocks = [[name for name, _ in module.named_parameters()]]
     learned = Learning(module, blocks, goal, batches, None, config, state, progress).learn()
-    module.output = final
     return TrainedQuantized(module, dict(module.arrays()), learned)
 
 
@@ -83,34 +83,34 @@ class _InOwnUnit(Regression):
         return outputs
 
 
-def _goal_of(module: nn.Module, samples: Samples, spec: InputSpec, config: TrainPart) -> Goal:
-    with torch.no_grad():
-        found = module(torch.zeros(2, *spec.input_shape))
+def goal_for_graph(samples: Samples, shape: tuple[Any, ...], config: TrainPart) -> Goal:
+    """The goal for a graph whose output, logits or values in their own unit, has this shape.
+
+    Raises:
+        InputError: Samples and shape do not go together.
+    """
     targets: npt.NDArray[Any] = samples.targets
-    wanted = targets.shape[1] if targets.ndim == 2 else int(np.max(targets)) + 1
-    if (
-        found.ndim != 2
-        or len(found) != 2
-        or wanted > found.shape[1]
-        or (targets.ndim == 2 and wanted != found.shape[1])
-    ):
-        shape = " x ".join(map(str, found.shape))
+    wanted = targets.shape[1] if targets.ndim == 2 else int(targets.max()) + 1
+    if len(shape) != 2 or wanted > shape[1] or (targets.ndim == 2 and wanted != shape[1]):
         raise InputError(
-            f"training with quantization: for two pictures the network gives {shape}, and {samples.name} has {wanted} "
-            f"classes or values",
+            f"training with quantization: the network gives {' x '.join(map(str, shape))}, and {samples.name} has "
+            f"{wanted} classes or values",
             "leave quantize.qat out, or mend data.train",
         )
-    return _InOwnUnit(targets) if config.objective == "regression" else goal_of(config, targets, found.shape[1])
+    return _InOwnUnit(targets) if config.objective == "regression" else goal_of(config, targets, int(shape[1]))
 
 
-def _raw_output(model: ir.Model) -> str:
-    """The name of the output, or where that is probabilities, of what they are made of."""
-    value = model.graph.outputs[0]
-    node = value.producer()
-    if (ends_in_softmax(model) or ends_in_sigmoid(model)) and node is not None:
-        while node is not None and node.op_type not in ("Softmax", "Sigmoid"):
-            source = node.inputs[0]
-            node = source.producer() if source is not None else None
-        source = node.inputs[0] if node is not None else None
-        value = source or value
-    return str(value.name)
+def _require_batches(module: nn.Module, shape: tuple[int, ...]) -> None:
+    """Refuse a network that gives something else for two pictures together than for each alone."""
+    noise = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        try:
+            found, alone = module(noise), torch.cat([module(noise[:1]), module(noise[1:])])
+            same = found.shape == alone.shape and bool((found - alone).norm() <= _SAME * alone.norm())
+        except RuntimeError:  # Torch's word for shapes that do not go together
+            same = False
+    if not same:
+        raise InputError(
+            "training with quantization: the network gives something else for pictures in a batch than for each alone",
+            "leave quantize.qat out",
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from edgecnn.build import precision
 from edgecnn.build.convert import convert
 from edgecnn.build.results import Conversion
 from edgecnn.build.store import Store
+from edgecnn.core.head_part import HeadPart
 from edgecnn.core.progress import Silent
 from edgecnn.core.recipe import Recipe
 from edgecnn.errors import GateMissed, InputError
@@ -119,3 +121,60 @@ def test_what_cannot_be_trained_is_refused_at_once(maker: Maker, parts: dict[str
     with pytest.raises(InputError, match=said):
         maker.converted(QAT, **parts)
     assert not list((maker.root / "store").glob("*/model.onnx"))
+
+
+TRUNK = """
+import torch
+def net():
+    def stage(i, o):
+        return torch.nn.Sequential(torch.nn.Conv2d(i, o, 3, 2, 1), torch.nn.BatchNorm2d(o), torch.nn.ReLU())
+    return torch.nn.Sequential(stage(3, 4), stage(4, 8), stage(8, 8), stage(8, 8), stage(8, 8),
+        torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, 5))
+"""
+
+
+def test_a_detector_learns_before_its_boxes_are_decoded(tmp_path: Path, torch_as_before: None) -> None:
+    """What was trained is compared with what is written, and the loss falls."""
+    pytest.importorskip("faster_coco_eval", reason="faster-coco-eval is not installed: pip install 'edgecnn[convert]'")
+    random = np.random.default_rng(1)
+    for part in ("learn", "judge"):
+        for folder in ("images", "labels"):
+            (tmp_path / part / folder).mkdir(parents=True)
+        (tmp_path / part / "classes.txt").write_text("white\nred\n")
+        for number in range(8):
+            picture = random.integers(0, 60, (64, 64, 3), dtype=np.uint8)
+            left, top = (int(place) for place in random.integers(0, 32, 2))
+            picture[top : top + 32, left : left + 32] = (0, 0, 255) if number % 2 else (255, 255, 255)
+            cv2.imwrite(str(tmp_path / part / "images" / f"{number}.png"), picture)
+            row = f"{number % 2} {(left + 16) / 64:.6f} {(top + 16) / 64:.6f} 0.5 0.5\n"
+            (tmp_path / part / "labels" / f"{number}.txt").write_text(row)
+    (tmp_path / "trunk_net.py").write_text(TRUNK)
+    head = HeadPart(width=8, depth=1)
+    recipe = Recipe.model_validate(
+        {
+            "name": "things",
+            "task": "detection",
+            "model": {"source": f"{tmp_path}/trunk_net:net", "weights": "random", "num_classes": 2, "head": head},
+            "preprocess": {"size_hw": [64, 64], "mean": [0.5] * 3, "std": [0.25] * 3},
+            "labels": ["white", "red"],
+            "detection": {"layout": head.layout(2).model_dump(exclude_unset=True)},
+            "data": {
+                "train": f"{tmp_path}/learn",
+                "calibration": f"{tmp_path}/learn",
+                "evaluation": f"{tmp_path}/judge",
+            },
+            "quantize": {
+                "precision": "int8",
+                "qat": {"when": "always", "epochs": 10, "batch_size": 4, "learning_rate": 0.03},
+            },
+            "gates": {"max_drop": 100, "min_map_kept": None, "min_map_kept_by_size": None},
+        }
+    )
+
+    made = convert(recipe, tmp_path / "bundle", Store(tmp_path / "store"), Silent())
+
+    manifest = json.loads(next((tmp_path / "store").glob("*/trained")).with_name("manifest.json").read_text())
+    losses = manifest["detail"]["loss of each epoch"]
+    assert losses[-1] < 0.96 * losses[0]  # from random weights, by 20 steps
+    assert manifest["parity"]["snr_db"] >= 30
+    assert made.stages[-1].artifact.manifest.detail["pictures trained on"] == 8

@@ -19,9 +19,12 @@ from edgecnn.core.preprocess import Preprocess  # noqa: E402 - after the skip
 from edgecnn.core.progress import Silent  # noqa: E402
 from edgecnn.core.training_part import AugmentPart, TrainPart  # noqa: E402
 from edgecnn.errors import InputError  # noqa: E402
+from edgecnn.graph.model import logits_of  # noqa: E402
+from edgecnn.graph.prepare import infer_shapes  # noqa: E402
 from edgecnn.train.fake_quantize import FakeQuantize, ScaleOf  # noqa: E402
 from edgecnn.train.graph_module import GraphModule  # noqa: E402
-from edgecnn.train.quantized import train_quantized  # noqa: E402
+from edgecnn.train.loader import PictureBatches  # noqa: E402
+from edgecnn.train.quantized import TrainedQuantized, goal_for_graph, train_quantized  # noqa: E402
 from edgecnn.train.samples import Samples  # noqa: E402
 
 GraphOf = Callable[..., Any]
@@ -156,6 +159,13 @@ def samples(tmp_path: Path) -> Samples:
     return Samples("two", tuple(paths), (None,) * 16, np.arange(16, dtype=np.int64) % 2, ("dark", "bright"))
 
 
+def trained(model: Any, samples: Samples, state: Path, progress: Silent | None = None) -> TrainedQuantized:
+    output = logits_of(model)
+    goal = goal_for_graph(samples, tuple(output.shape), CONFIG)
+    batches = PictureBatches(samples, SPEC, CONFIG)
+    return train_quantized(model, str(output.name), goal, batches, CONFIG, state, progress or Silent())
+
+
 CONFIG = TrainPart(epochs=8, batch_size=8, learning_rate=0.02, augment=AugmentPart(degrees=0, translate=0))
 SPEC = Preprocess(size_hw=(8, 8), mean=(0.5, 0.5, 0.5), std=(0.3, 0.3, 0.3))
 
@@ -166,7 +176,7 @@ def test_a_network_learns_with_its_quantization(
     """The loss falls, every parameter moves, and the graph with what was learnt computes what the module does."""
     model = network(graph_of)
 
-    done = train_quantized(model, samples, SPEC, CONFIG, tmp_path / "state.pt", Silent())
+    done = trained(model, samples, tmp_path / "state.pt")
 
     losses = [epoch.train_loss for epoch in done.learned.history]
     assert losses[-1] < 0.8 * losses[0]
@@ -211,11 +221,11 @@ def test_a_killed_run_learns_the_same(
     graph_of: GraphOf, samples: Samples, tmp_path: Path, torch_as_before: None
 ) -> None:
     model = network(graph_of)
-    whole = train_quantized(model, samples, SPEC, CONFIG, tmp_path / "whole.pt", Silent()).learnt
+    whole = trained(model, samples, tmp_path / "whole.pt").learnt
     with pytest.raises(Killed):
-        train_quantized(model, samples, SPEC, CONFIG, tmp_path / "state.pt", KilledAfterThree())
+        trained(model, samples, tmp_path / "state.pt", KilledAfterThree())
 
-    done = train_quantized(model, samples, SPEC, CONFIG, tmp_path / "state.pt", Silent())
+    done = trained(model, samples, tmp_path / "state.pt")
 
     assert done.learned.resumed_at == (3, 0)
     for name, array in whole.items():
@@ -226,8 +236,8 @@ def test_a_killed_run_learns_the_same(
 def test_a_network_that_ends_in_probabilities_learns_from_what_they_are_made_of(
     graph_of: GraphOf, samples: Samples, tmp_path: Path, torch_as_before: None, last: str
 ) -> None:
-    """The loss is that of the logits, so both end with the same weights; the module still gives probabilities."""
-    plain = train_quantized(network(graph_of), samples, SPEC, CONFIG, tmp_path / "plain.pt", Silent())
+    """The loss is that of the logits, so both end with the same weights."""
+    plain = trained(network(graph_of), samples, tmp_path / "plain.pt")
     model = network(graph_of)
     output = model.graph.outputs[0]
     made = ir.Node("", last, [output], num_outputs=1)
@@ -235,16 +245,29 @@ def test_a_network_that_ends_in_probabilities_learns_from_what_they_are_made_of(
     model.graph.append(made)
     model.graph.outputs[0] = made.outputs[0]
 
-    done = train_quantized(model, samples, SPEC, CONFIG, tmp_path / "ended.pt", Silent())
+    done = trained(model, samples, tmp_path / "ended.pt")
 
     for name, array in plain.learnt.items():
         assert np.array_equal(array, done.learnt[name]), name
-    with torch.no_grad():
-        found = done.module(torch.from_numpy(drawn(2, 3, 8, 8)))
-    assert bool(((found > 0) & (found < 1)).all())
 
 
 def test_samples_that_do_not_fit_are_refused(graph_of: GraphOf, samples: Samples, tmp_path: Path) -> None:
     more = replace(samples, targets=np.arange(16, dtype=np.int64) % 3)
-    with pytest.raises(InputError, match="gives 2 x 2, and two has 3"):
-        train_quantized(network(graph_of), more, SPEC, CONFIG, tmp_path / "state.pt", Silent())
+    with pytest.raises(InputError, match="gives 1 x 2, and two has 3"):
+        trained(network(graph_of), more, tmp_path / "state.pt")
+
+
+def test_a_network_that_mixes_the_pictures_of_a_batch_is_refused(
+    graph_of: GraphOf, samples: Samples, tmp_path: Path
+) -> None:
+    model = network(graph_of)
+    output = model.graph.outputs[0]
+    centre = ir.Node("", "ReduceMean", [output], attributes=[ir.AttrInt64("keepdims", 1)])
+    less = ir.Node("", "Sub", [output, centre.outputs[0]])
+    centre.outputs[0].name, less.outputs[0].name = "mean", "less"
+    model.graph.extend([centre, less])
+    model.graph.outputs[0] = less.outputs[0]
+    infer_shapes(model)
+
+    with pytest.raises(InputError, match="in a batch than for each alone"):
+        trained(model, samples, tmp_path / "state.pt")
