@@ -242,7 +242,8 @@ def assert_a_detector_goes_the_whole_way(edgecnn: Run, things: Path, least: floa
     assert manifest["detector"]["stated_threshold"] == done.json["score_threshold"]
     judged = edgecnn("evaluate", things / "bundle", "--data", things / "out.heldout.json", "--json")
     assert judged.code == 0, judged.err
-    assert judged.json["map50"] == pytest.approx(manifest["stages"][-1]["accuracy"]["map50"], abs=0.01)
+    # ONNX Runtime fuses layers here, and where stages are judged it does not: of so few objects one may be lost or won.
+    assert judged.json["map50"] == pytest.approx(manifest["stages"][-1]["accuracy"]["map50"], abs=0.03)
 
     checked = edgecnn("check", things / "bundle", "--json")
     assert checked.code in (0, 3), checked.err  # 3: the preflight is not installed
