@@ -46,6 +46,17 @@ def test_all_windows_of_a_file_and_of_its_copies_are_on_one_side(folder: Path) -
         assert set(samples.targets[list(split.held_out)]) == {0, 1}
 
 
+def test_several_labels_and_values_are_those_of_the_file(folder: Path) -> None:
+    (folder / "tags.csv").write_text("path,label\neven/02.npy,a|b\nodd/03.npy,\n")
+    tags = open_samples(str(folder / "tags.csv"), "multilabel", SPEC)
+    # Of 100 and 120 samples: windows of 50 every 20.
+    assert (tags.classes, tags.targets.tolist()) == (("a", "b"), [[1, 1]] * 3 + [[0, 0]] * 4)
+    assert [box[0] for box in tags.boxes if box is not None] == [0, 20, 40, 0, 20, 40, 60]
+    (folder / "values.csv").write_text("path,heat\neven/02.npy,20.5\n")
+    values = open_samples(str(folder / "values.csv"), "regression", SPEC)
+    assert (values.classes, values.targets.tolist()) == (("heat",), [[20.5]] * 3)
+
+
 def test_batches_are_what_the_deployed_network_gets(folder: Path) -> None:
     samples = open_samples(str(folder), "softmax", SPEC)
     batches = PictureBatches(samples, SPEC, TrainPart(batch_size=7))
