@@ -69,6 +69,11 @@ class LrasppPart(Part):
 
     kind: Literal["lraspp"]
     width: int = Field(default=128, gt=0, description="channels that the coarser map is brought to")
+    dilate: bool = Field(
+        default=True,
+        description="keep the network's last stage at stride 16 by dilated convolutions, as in the paper, if it halves "
+        "its maps by convolutions; false: that stage is left out, which is faster and knows less",
+    )
     stride: Literal[1, 2, 4, 8] = Field(
         default=1,
         description="pixels of the input for each cell of the mask, either way. 1: the mask is as large as the input; "

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from edgecnn.core.head_part import LrasppPart
+from edgecnn.train.dilation import keep_at_stride
 from edgecnn.train.headed import Headed
 
 # The finer map keeps edges; the coarser one says what things are.
@@ -18,7 +19,7 @@ class Lraspp(Headed):
 
     The map at stride 16, or 32 where there is none, is brought to a width and multiplied channel by channel with gates
     from its mean over the picture; a convolution of 1 x 1 makes planes of it, which are enlarged and added to those of
-    the map at stride 8.
+    the map at stride 8. With ``dilate`` the network's last stage is at stride 16, too: see ``keep_at_stride``.
 
     torchvision, and the paper's figure, enlarge before that last convolution. It comes first here: the result is the
     same, as it adds up channels and enlarging adds up places, with weights that sum to 1; and it is computed on a
@@ -32,6 +33,8 @@ class Lraspp(Headed):
     """
 
     def __init__(self, network: nn.Module, source: str, classes: int, part: LrasppPart) -> None:
+        if part.dilate:
+            keep_at_stride(network, _STRIDES[1][0])
         super().__init__(network, source, _STRIDES)
         low, high = self.trunk.widths
         self.cbr = nn.Sequential(

@@ -250,7 +250,10 @@ def test_a_head_for_masks(tmp_path: Path) -> None:
             r"own.yaml:3: 'model.head': kind should be 'light' \(a detector\) or 'lraspp'",
         ),
         (MASKS.replace("lraspp", "lraspp, strid: 2"), r"unknown key 'model.head.strid'; did you mean 'stride'\?"),
-        (MASKS.replace("lraspp", "lraspp, bins: 2"), r"unknown key 'model.head.bins'; known here: kind, width, stride"),
+        (
+            MASKS.replace("lraspp", "lraspp, bins: 2"),
+            r"unknown key 'model.head.bins'; known here: kind, width, dilate, stride",
+        ),
         (
             TRAINED.replace("{}", "{stride: 2}"),
             r"unknown key 'model.head.stride'; known here: kind, width, depth, bins",

@@ -17,6 +17,7 @@ from torchvision.models import segmentation  # noqa: E402
 from edgecnn.core.head_part import LrasppPart  # noqa: E402
 from edgecnn.core.recipe import ModelPart  # noqa: E402
 from edgecnn.errors import InputError  # noqa: E402
+from edgecnn.train.dilation import keep_at_stride  # noqa: E402
 from edgecnn.train.layers import freeze, set_batch_norm_momentum  # noqa: E402
 from edgecnn.train.lraspp import Lraspp  # noqa: E402
 from edgecnn.train.zoo import begin_with, build_module  # noqa: E402
@@ -53,10 +54,10 @@ def shaken(module: nn.Module) -> nn.Module:
 @pytest.mark.parametrize(
     ("source", "arguments", "widths"),
     [
-        ("torchvision:mobilenet_v3_small", {}, (24, 48)),
-        ("torchvision:mobilenet_v3_small", {"dilated": True}, (24, 576)),
-        ("torchvision:resnet18", {}, (128, 256)),
-        ("timm:efficientnet_lite0", {}, (40, 112)),
+        ("torchvision:mobilenet_v3_small", {}, (24, 576)),
+        ("torchvision:resnet18", {}, (128, 512)),
+        ("torchvision:shufflenet_v2_x0_5", {}, (48, 1024)),
+        ("timm:efficientnet_lite0", {}, (40, 1280)),
         ("timm:resnet18", {"output_stride": 16}, (128, 512)),
     ],
 )
@@ -78,6 +79,34 @@ def test_masks_on_any_trunk(source: str, arguments: dict[str, Any], widths: tupl
     module.zero_grad()
     module(picture).square().mean().backward()
     assert all(value.grad is not None for value in module.parameters())
+
+
+def test_a_stage_can_be_left_out() -> None:
+    assert build_module(model_of("torchvision:resnet18", dilate=False)).trunk.widths == (128, 256)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_every_second_place_of_a_dilated_map_is_the_old_one(name: str) -> None:
+    network = shaken(build_module(ModelPart(source=f"torchvision:{name}")))
+    body = nn.Sequential(*list(network.children())[:-2]) if name == "resnet18" else network.features
+    picture = torch.randn(1, 3, 128, 96)
+
+    with torch.no_grad():
+        coarse = body(picture)
+        assert keep_at_stride(network, 16)
+        fine = body(picture)
+
+    assert (coarse.shape[2:], fine.shape[2:]) == ((4, 3), (8, 6))
+    torch.testing.assert_close(fine[:, :, ::2, ::2], coarse, atol=1e-4, rtol=1e-4)
+
+
+def test_a_network_that_halves_in_another_way_stays_as_it_is() -> None:
+    network = build_module(ModelPart(source="torchvision:vgg11")).eval()
+    picture = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        before = network.features(picture)
+        assert not keep_at_stride(network, 16)
+        assert torch.equal(network.features(picture), before)
 
 
 def test_it_computes_what_torchvisions_does() -> None:
