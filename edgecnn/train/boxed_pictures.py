@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.training_part import TrainPart
 from edgecnn.train.augment import drawn_affine
 from edgecnn.train.box_loss import FILLING, IGNORED
-from edgecnn.train.loader import Batch, loaded
-from edgecnn.train.order import Key, Order, drawing_from, in_order
+from edgecnn.train.loader import Batch, DiskBatches
+from edgecnn.train.order import Key, drawing_from
 from edgecnn.train.warping import Warping, from_picture, stacked
 from edgecnn.vision.boxes import box_areas, clip_boxes
 from edgecnn.vision.detection_set import DetectionSet
@@ -29,7 +29,7 @@ _SMALLEST_SIDE = 2.0
 Rows = npt.NDArray[np.float32]
 
 
-class BoxedBatches:
+class BoxedBatches(DiskBatches):
     """Pictures from the disk; targets are float32 (N, M, 5): class and corners in pixels of the input.
 
     The class is ``FILLING`` in rows beyond a picture's objects, and ``IGNORED`` for what is neither object nor
@@ -42,22 +42,8 @@ class BoxedBatches:
     """
 
     def __init__(self, boxes: DetectionSet, spec: Preprocess, config: TrainPart) -> None:
-        self.boxes, self._config = boxes, config
-        self._order = Order(tags_of_boxes(boxes).targets, config)
-        self._pictures = _BoxedPictures(boxes, spec, config)
-
-    def steps(self) -> int:
-        """See ``Batches.steps``."""
-        return self._order.steps
-
-    def epoch(self, number: int, begin: int, rank: int, ranks: int) -> Iterator[Batch]:
-        """See ``Batches.epoch``."""
-        return loaded(self._pictures, self._order.keys(number, begin, rank, ranks), _stacked, self._config)
-
-    def plain(self, count: int | None = None) -> Iterator[Batch]:
-        """See ``Batches.plain``."""
-        keys = in_order(len(self.boxes), count, self._config.batch_size)
-        return loaded(self._pictures, keys, _stacked, self._config)
+        super().__init__(_BoxedPictures(boxes, spec, config), tags_of_boxes(boxes).targets, _stacked, config)
+        self.boxes = boxes
 
 
 class _BoxedPictures(Dataset[Any]):

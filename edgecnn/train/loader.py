@@ -46,43 +46,21 @@ class Batches(Protocol):
         ...
 
 
-def loaded(
-    pictures: Dataset[Any], keys: Sequence[Sequence[Key]], collate: Callable[[Any], Any], config: TrainPart
-) -> Iterator[Any]:
-    """Batches of pictures by their keys, made by ``config.workers`` processes beside this one, or in it.
+class DiskBatches:
+    """Samples that are read from the disk while training goes on.
 
     Args:
-        pictures: By key.
-        keys: Of each batch.
-        collate: Makes a batch of a list of pictures.
-        config: Says how many workers.
-    """
-    loader: Any = DataLoader(
-        pictures,
-        batch_sampler=keys,  # pyright: ignore[reportArgumentType]
-        num_workers=config.workers,
-        collate_fn=collate,
-        # Drawing from the global generator for workers' seeds would disturb the network's dropout.
-        generator=torch.Generator(),
-    )
-    return iter(loader)
-
-
-class PictureBatches:
-    """Pictures, or windows of signals, from the disk.
-
-    Args:
-        samples: The pictures and their targets.
-        spec: The preprocessing that the deployed network gets.
-        config: Seed, batch size and augmentation.
+        samples: By key: an epoch, or None for a sample as it is, and an index.
+        targets: What their order in an epoch depends on: see ``Order``.
+        collate: Makes a batch of a list of samples.
+        config: Seed, batch size and workers.
     """
 
-    def __init__(self, samples: Samples, spec: InputSpec, config: TrainPart) -> None:
-        self._samples, self._config = samples, config
-        self._order = Order(samples.targets, config)
-        signals = isinstance(spec, SignalPreprocess)
-        self._inputs = SignalWindows(samples, spec, config) if signals else _Pictures(samples, spec, config)
-        self._targets = torch.from_numpy(samples.targets)
+    def __init__(
+        self, samples: Dataset[Any], targets: npt.NDArray[Any], collate: Callable[[Any], Any], config: TrainPart
+    ) -> None:
+        self._samples, self._collate, self._config = samples, collate, config
+        self._count, self._order = len(targets), Order(targets, config)
 
     def steps(self) -> int:
         """See ``Batches.steps``."""
@@ -94,16 +72,43 @@ class PictureBatches:
 
     def plain(self, count: int | None = None) -> Iterator[Batch]:
         """See ``Batches.plain``."""
-        return self._loaded(in_order(len(self._samples), count, self._config.batch_size))
+        return self._loaded(in_order(self._count, count, self._config.batch_size))
+
+    def _loaded(self, keys: Sequence[Sequence[Key]]) -> Iterator[Batch]:
+        loader: Any = DataLoader(
+            self._samples,
+            batch_sampler=keys,  # pyright: ignore[reportArgumentType]
+            num_workers=self._config.workers,
+            collate_fn=self._collate,
+            # Drawing from the global generator for workers' seeds would disturb the network's dropout.
+            generator=torch.Generator(),
+        )
+        return iter(loader)
+
+
+class PictureBatches(DiskBatches):
+    """Pictures, or windows of signals, from the disk.
+
+    Args:
+        samples: The pictures and their targets.
+        spec: The preprocessing that the deployed network gets.
+        config: Seed, batch size and augmentation.
+    """
+
+    def __init__(self, samples: Samples, spec: InputSpec, config: TrainPart) -> None:
+        signals = isinstance(spec, SignalPreprocess)
+        inputs = SignalWindows(samples, spec, config) if signals else _Pictures(samples, spec, config)
+        super().__init__(inputs, samples.targets, _stacked, config)
+        self._targets = torch.from_numpy(samples.targets)
 
     def views(self, number: int) -> Iterator[Batch]:
         """All samples in order, as they are for number 0, else augmented as in an epoch of that number."""
         size = self._config.batch_size
-        keys: list[Key] = [(number or None, index) for index in range(len(self._samples))]
+        keys: list[Key] = [(number or None, index) for index in range(self._count)]
         return self._loaded([keys[start : start + size] for start in range(0, len(keys), size)])
 
     def _loaded(self, keys: Sequence[Sequence[Key]]) -> Iterator[Batch]:
-        for inputs, indices in loaded(self._inputs, keys, _stacked, self._config):
+        for inputs, indices in super()._loaded(keys):
             yield inputs, self._targets[indices]
 
 

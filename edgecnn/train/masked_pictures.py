@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from torchvision.tv_tensors import Mask
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.training_part import TrainPart
 from edgecnn.train.augment import drawn_affine
-from edgecnn.train.loader import Batch, loaded
-from edgecnn.train.order import Key, Order, drawing_from, in_order
+from edgecnn.train.loader import Batch, DiskBatches
+from edgecnn.train.order import Key, drawing_from
 from edgecnn.train.warping import Warping, stacked
 from edgecnn.vision.mask_png import IGNORED
 from edgecnn.vision.mask_set import MaskSet
@@ -23,7 +23,7 @@ from edgecnn.vision.preprocess import resize_and_crop
 _AS_IT_IS = np.eye(3)
 
 
-class MaskedBatches:
+class MaskedBatches(DiskBatches):
     """Pictures from the disk; targets are int64 (N, height, width): the class of each pixel of the input.
 
     A pixel is ``IGNORED`` where its mask says so, and outside of the picture.
@@ -35,22 +35,8 @@ class MaskedBatches:
     """
 
     def __init__(self, masks: MaskSet, spec: Preprocess, config: TrainPart) -> None:
-        self.masks, self._config = masks, config
-        self._order = Order(masks.presence, config)
-        self._pictures = _MaskedPictures(masks, spec, config)
-
-    def steps(self) -> int:
-        """See ``Batches.steps``."""
-        return self._order.steps
-
-    def epoch(self, number: int, begin: int, rank: int, ranks: int) -> Iterator[Batch]:
-        """See ``Batches.epoch``."""
-        return loaded(self._pictures, self._order.keys(number, begin, rank, ranks), _stacked, self._config)
-
-    def plain(self, count: int | None = None) -> Iterator[Batch]:
-        """See ``Batches.plain``."""
-        keys = in_order(len(self.masks), count, self._config.batch_size)
-        return loaded(self._pictures, keys, _stacked, self._config)
+        super().__init__(_MaskedPictures(masks, spec, config), masks.presence, _stacked, config)
+        self.masks = masks
 
 
 class _MaskedPictures(Dataset[Any]):

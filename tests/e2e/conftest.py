@@ -161,3 +161,16 @@ def shapes(tmp_path: Path) -> Path:
     (tmp_path / "shapes_net.py").write_text(_TRUNK)
     (tmp_path / "shapes.yaml").write_text(_SEGMENTATION)
     return tmp_path
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    """A folder with ``pictures`` of three colours, 40 of each, to learn from."""
+    random = np.random.default_rng(0)
+    for number, name in enumerate(("blue", "green", "red")):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for index in range(40):
+            picture = cv2.resize(random.integers(0, 160, (4, 4, 3), dtype=np.uint8), (24, 24))
+            picture[:, :, number] = np.minimum(picture[:, :, number] + 90, 255)
+            cv2.imwrite(str(tmp_path / "pictures" / name / f"{index:02d}.png"), picture)
+    return tmp_path

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: pip install 'edgecnn[train]'")
@@ -36,22 +34,15 @@ def net():
 """
 
 
-def test_a_network_is_trained_with_its_quantization(edgecnn: Run, tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    for number, name in enumerate(("blue", "green", "red")):
-        (tmp_path / "pictures" / name).mkdir(parents=True)
-        for index in range(40):
-            picture = cv2.resize(random.integers(0, 160, (4, 4, 3), dtype=np.uint8), (24, 24))
-            picture[:, :, number] = np.minimum(picture[:, :, number] + 90, 255)
-            cv2.imwrite(str(tmp_path / "pictures" / name / f"{index:02d}.png"), picture)
-    (tmp_path / "small_net.py").write_text(CODE)
-    (tmp_path / "small.yaml").write_text(RECIPE)
+def test_a_network_is_trained_with_its_quantization(edgecnn: Run, colours: Path) -> None:
+    (colours / "small_net.py").write_text(CODE)
+    (colours / "small.yaml").write_text(RECIPE)
 
-    trained = edgecnn("train", tmp_path / "small.yaml", "--out", tmp_path / "out.pt")
+    trained = edgecnn("train", colours / "small.yaml", "--out", colours / "out.pt")
     assert trained.code == 0, trained.err
-    converted = edgecnn("convert", tmp_path / "out.yaml", "--out", tmp_path / "bundle", "--json")
+    converted = edgecnn("convert", colours / "out.yaml", "--out", colours / "bundle", "--json")
     assert converted.code == 0, converted.err
-    judged = edgecnn("evaluate", tmp_path / "bundle", "--data", tmp_path / "out.heldout.csv", "--json")
+    judged = edgecnn("evaluate", colours / "bundle", "--data", colours / "out.heldout.csv", "--json")
 
     document = json.loads(converted.out)
     assert document["precision"] == "int8"
@@ -59,7 +50,7 @@ def test_a_network_is_trained_with_its_quantization(edgecnn: Run, tmp_path: Path
     last = document["stages"][-1]
     assert last["accuracy"]["top1"] >= 0.9
     assert judged.json["top1"] == pytest.approx(last["accuracy"]["top1"], abs=0.04)
-    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+    manifest = json.loads((colours / "bundle" / "manifest.json").read_text())
     int8 = manifest["stages"][-1]["manifest"]
     assert int8["config"]["qat"]["train"]["epochs"] == 3
     assert int8["config"]["qat"]["train"]["augment"]["degrees"] == 5  # as the FP32 network was trained

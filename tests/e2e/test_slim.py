@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'edgecnn[train]'")
@@ -36,17 +34,10 @@ def net(width):
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def place(colours: Path) -> Path:
     """A recipe's folder with pictures of three colours."""
-    random = np.random.default_rng(0)
-    for number, name in enumerate(("blue", "green", "red")):
-        (tmp_path / "pictures" / name).mkdir(parents=True)
-        for index in range(40):
-            picture = cv2.resize(random.integers(0, 160, (4, 4, 3), dtype=np.uint8), (24, 24))
-            picture[:, :, number] = np.minimum(picture[:, :, number] + 90, 255)
-            cv2.imwrite(str(tmp_path / "pictures" / name / f"{index:02d}.png"), picture)
-    (tmp_path / "wide_net.py").write_text(CODE)
-    return tmp_path
+    (colours / "wide_net.py").write_text(CODE)
+    return colours
 
 
 def test_a_taught_pruned_and_sparse_network_goes_to_a_board(edgecnn: Run, place: Path) -> None:

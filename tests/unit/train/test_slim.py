@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'edgecnn[train]'")
@@ -21,7 +19,7 @@ from edgecnn.core.training_part import AugmentPart, TrainPart  # noqa: E402
 from edgecnn.errors import InputError  # noqa: E402
 from edgecnn.train.loop import Learning  # noqa: E402
 from edgecnn.train.network import Trained, train_network  # noqa: E402
-from edgecnn.train.samples import Samples, open_samples  # noqa: E402
+from edgecnn.train.samples import Samples  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("torch_as_before")
 
@@ -41,28 +39,14 @@ def net(width=32):
 """
 
 
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    """Twenty pictures that are bright above, and twenty that are bright below."""
-    folder = tmp_path_factory.mktemp("pictures")
-    random = np.random.default_rng(0)
-    for index in range(40):
-        picture = random.integers(0, 120, (8, 8), dtype=np.uint8)
-        picture[slice(0, 4) if index % 2 else slice(4, 8)] += 100
-        path = folder / ("above" if index % 2 else "below") / f"{index:02d}.png"
-        path.parent.mkdir(exist_ok=True)
-        cv2.imwrite(str(path), picture)
-    return open_samples(str(folder), "softmax")
-
-
 @pytest.fixture
-def train(samples: Samples, tmp_path: Path) -> Any:
+def train(halves: Samples, tmp_path: Path) -> Any:
     (tmp_path / "slim_net.py").write_text(CODE)
 
-    def run(config: TrainPart, folder: str = "one", *, held: Samples | None = samples, **arguments: Any) -> Trained:
+    def run(config: TrainPart, folder: str = "one", *, held: Samples | None = halves, **arguments: Any) -> Trained:
         model = ModelPart(source=f"{tmp_path}/slim_net:net", arguments=arguments)
         state = tmp_path / folder / "state.pt"
-        return train_network(model, samples, held, SPEC, config, state, tmp_path / "features", Silent())
+        return train_network(model, halves, held, SPEC, config, state, tmp_path / "features", Silent())
 
     return run
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
@@ -23,7 +22,7 @@ from edgecnn.errors import InputError  # noqa: E402
 from edgecnn.train.loop import Learning  # noqa: E402
 from edgecnn.train.network import Trained, train_network  # noqa: E402
 from edgecnn.train.objectives import Multilabel, Regression, Softmax  # noqa: E402
-from edgecnn.train.samples import Samples, open_samples  # noqa: E402
+from edgecnn.train.samples import Samples  # noqa: E402
 from edgecnn.train.teacher import Teacher, distance, teacher_of  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("torch_as_before")
@@ -39,20 +38,6 @@ def net(outputs=2, width=4, side=8):
         torch.nn.Flatten(), torch.nn.Linear(width * side * side, outputs),
     )
 """
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    """Twenty pictures that are bright above, and twenty that are bright below."""
-    folder = tmp_path_factory.mktemp("pictures")
-    random = np.random.default_rng(0)
-    for index in range(40):
-        picture = random.integers(0, 120, (8, 8), dtype=np.uint8)
-        picture[slice(0, 4) if index % 2 else slice(4, 8)] += 100
-        path = folder / ("above" if index % 2 else "below") / f"{index:02d}.png"
-        path.parent.mkdir(exist_ok=True)
-        cv2.imwrite(str(path), picture)
-    return open_samples(str(folder), "softmax")
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +57,10 @@ def train(source: str, tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def teach(train: Any, source: str, samples: Samples, tmp_path: Path) -> Any:
+def teach(train: Any, source: str, halves: Samples, tmp_path: Path) -> Any:
     """Train a wider network on right labels, and give the part of a recipe that makes it a teacher."""
 
-    def run(on: Samples = samples, objective: str = "softmax", **changes: Any) -> TeacherPart:
+    def run(on: Samples = halves, objective: str = "softmax", **changes: Any) -> TeacherPart:
         outputs = on.targets.shape[1] if on.targets.ndim == 2 else 2
         config = TrainPart(**{**CONFIG.model_dump(), "objective": objective, "epochs": 20})
         taught = train(config, on, "teacher.pt", width=8, outputs=outputs)
@@ -123,8 +108,8 @@ def test_the_distance_of_labels_is_that_of_each_labels_two_probabilities() -> No
     assert float(distance(torch.from_numpy(outputs), torch.from_numpy(wanted), goal, 2.0)) == pytest.approx(expected)
 
 
-def test_what_a_teacher_says_is_learnt_and_not_the_labels(train: Any, teach: Any, samples: Samples) -> None:
-    wrong = replace(samples, targets=1 - samples.targets)
+def test_what_a_teacher_says_is_learnt_and_not_the_labels(train: Any, teach: Any, halves: Samples) -> None:
+    wrong = replace(halves, targets=1 - halves.targets)
 
     taught = train(CONFIG.model_copy(update={"teacher": teach(weight=1)}), wrong)
     alone = train(CONFIG.model_copy(update={"teacher": teach(weight=0)}), wrong, "other.pt")
@@ -134,31 +119,31 @@ def test_what_a_teacher_says_is_learnt_and_not_the_labels(train: Any, teach: Any
     assert taught.teacher.figure == alone.teacher.figure <= 0.05
 
 
-def test_without_weight_a_teacher_changes_nothing(train: Any, teach: Any, samples: Samples) -> None:
-    plain = train(CONFIG, samples)
-    taught = train(CONFIG.model_copy(update={"teacher": teach(weight=0)}), samples, "other.pt")
+def test_without_weight_a_teacher_changes_nothing(train: Any, teach: Any, halves: Samples) -> None:
+    plain = train(CONFIG, halves)
+    taught = train(CONFIG.model_copy(update={"teacher": teach(weight=0)}), halves, "other.pt")
 
     assert plain.teacher is None
     for name, value in plain.module.state_dict().items():
         assert torch.equal(value, taught.module.state_dict()[name]), name
 
 
-def test_labels_and_values_are_taught_too(train: Any, teach: Any, samples: Samples) -> None:
-    both = replace(samples, targets=np.eye(2, dtype=np.float32)[samples.targets], classes=("above", "below"))
+def test_labels_and_values_are_taught_too(train: Any, teach: Any, halves: Samples) -> None:
+    both = replace(halves, targets=np.eye(2, dtype=np.float32)[halves.targets], classes=("above", "below"))
     config = CONFIG.model_copy(update={"objective": "multilabel", "teacher": teach(both, "multilabel", weight=1)})
     taught = train(config, replace(both, targets=1 - both.targets))
     assert taught.validation.figure < 0.5
     assert taught.teacher.figure < 0.5
 
-    values = replace(samples, targets=(1000 + 50 * samples.targets[:, None]).astype(np.float32), classes=("height",))
+    values = replace(halves, targets=(1000 + 50 * halves.targets[:, None]).astype(np.float32), classes=("height",))
     config = CONFIG.model_copy(
         update={"objective": "regression", "epochs": 30, "teacher": teach(values, "regression", weight=1)}
     )
     # Other values than the teacher has learnt: what it says is taken in their own unit.
     taught = train(config, replace(values, targets=2050 - values.targets), "other.pt", outputs=1)
     found = taught.validation.scores[:, 0]
-    assert found[samples.targets == 1].mean() == pytest.approx(1050, abs=15)
-    assert found[samples.targets == 0].mean() == pytest.approx(1000, abs=15)
+    assert found[halves.targets == 1].mean() == pytest.approx(1050, abs=15)
+    assert found[halves.targets == 0].mean() == pytest.approx(1000, abs=15)
 
 
 def test_a_teacher_may_see_the_pictures_larger(source: str, tmp_path: Path) -> None:
@@ -185,10 +170,10 @@ def test_values_of_a_teacher_are_standardized_as_the_students() -> None:
     assert torch.allclose(goal.scores(teacher(picture)), network(picture), atol=1e-4)
 
 
-def test_a_teacher_of_other_classes_is_refused(teach: Any, train: Any, samples: Samples) -> None:
+def test_a_teacher_of_other_classes_is_refused(teach: Any, train: Any, halves: Samples) -> None:
     part = teach().model_copy(update={"arguments": {"width": 8, "outputs": 3}})
     with pytest.raises(InputError, match=r"train\.teacher: .* has 2 outputs, and the network that learns has 3"):
-        train(CONFIG.model_copy(update={"teacher": part}), samples, outputs=3)
+        train(CONFIG.model_copy(update={"teacher": part}), halves, outputs=3)
 
 
 @pytest.mark.parametrize(
@@ -204,10 +189,10 @@ def test_what_a_teacher_does_not_go_with_is_said(changes: dict[str, Any], said: 
 
 
 def test_a_run_that_is_cut_off_ends_with_the_same_weights(
-    train: Any, teach: Any, samples: Samples, monkeypatch: pytest.MonkeyPatch
+    train: Any, teach: Any, halves: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = CONFIG.model_copy(update={"teacher": teach(), "mixup": 0.2, "epochs": 4})
-    whole = train(config, samples)
+    whole = train(config, halves)
     validated, calls = Learning._validated, []
 
     def cut_off(self: Learning) -> Any:
@@ -218,8 +203,8 @@ def test_a_run_that_is_cut_off_ends_with_the_same_weights(
 
     monkeypatch.setattr(Learning, "_validated", cut_off)
     with pytest.raises(KeyboardInterrupt):
-        train(config, samples, "cut.pt")
-    resumed = train(config, samples, "cut.pt")
+        train(config, halves, "cut.pt")
+    resumed = train(config, halves, "cut.pt")
 
     assert resumed.learned.resumed_at == (2, 0)
     for name, value in whole.module.state_dict().items():
