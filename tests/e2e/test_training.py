@@ -45,17 +45,10 @@ def net(batch_norm=True):
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def place(colours: Path) -> Path:
     """A recipe's folder with pictures of three colours."""
-    random = np.random.default_rng(0)
-    for number, name in enumerate(("blue", "green", "red")):
-        (tmp_path / "pictures" / name).mkdir(parents=True)
-        for index in range(40):
-            picture = cv2.resize(random.integers(0, 160, (4, 4, 3), dtype=np.uint8), (24, 24))
-            picture[:, :, number] = np.minimum(picture[:, :, number] + 90, 255)
-            cv2.imwrite(str(tmp_path / "pictures" / name / f"{index:02d}.png"), picture)
-    (tmp_path / "small_net.py").write_text(CODE)
-    return tmp_path
+    (colours / "small_net.py").write_text(CODE)
+    return colours
 
 
 def command(*arguments: object) -> list[str]:
@@ -309,3 +302,8 @@ def test_two_processes_train_a_detector(things: Path) -> None:
 def test_a_killed_training_of_a_detector_ends_with_the_same_weights(things: Path) -> None:
     (things / "things.yaml").write_text(DETECTOR.format(epochs=25))
     assert_a_kill_changes_nothing(things / "things.yaml")
+
+
+@pytest.mark.slow
+def test_a_killed_training_on_masks_ends_with_the_same_weights(shapes: Path) -> None:
+    assert_a_kill_changes_nothing(shapes / "shapes.yaml")
