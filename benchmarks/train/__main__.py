@@ -104,7 +104,7 @@ def _classifier(name: str, pictures: Path, folder: Path, limit_s: float | None, 
 
 def _trained(recipe: Recipe, pictures: Path, folder: Path) -> dict[str, Any]:
     """One recipe in a process and a store of its own, from nothing to the checkpoint."""
-    file = folder / f"{recipe.name}.yaml"
+    file = folder / "recipe.yaml"
     file.write_text(yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True)))
     arguments = ["--data", str(pictures), "--pretrained", str(_WEIGHTS), "--out", str(folder / f"{recipe.name}.pt")]
     done = subprocess.run(

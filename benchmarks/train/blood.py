@@ -43,7 +43,7 @@ def trained_and_converted(
     document = recipe.model_dump(mode="json", exclude_unset=True)
     document["data"] = dict(zip(("train", "validation"), map(str, lists), strict=True))
     document["train"] |= {"pretrained": str(weights)} | ({"epochs": _TINY_EPOCHS, "batch_size": 4} if tiny else {})
-    file = folder / "bccd.yaml"
+    file = folder / "recipe.yaml"
     file.write_text(yaml.safe_dump(document))
     begun = time.monotonic()
     learned = _edgecnn(folder, limit_s, "train", file, "--out", folder / "bccd.pt")

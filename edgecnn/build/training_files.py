@@ -13,6 +13,29 @@ from edgecnn.build.training_sets import SETS, SUFFIXES
 from edgecnn.core.artifact import Artifact
 from edgecnn.core.files import write_atomically, write_text
 from edgecnn.core.recipe import Recipe
+from edgecnn.errors import InputError
+
+_REPORT, _RECIPE = ".html", ".yaml"
+
+
+def require_free_names(recipe: str, out: Path) -> None:
+    """Refuse a name with which one file of a training would take the place of another, or of the user's recipe.
+
+    Args:
+        recipe: What the user calls the recipe that is trained: a file, or the name of a shipped one.
+        out: See ``write_training``.
+
+    Raises:
+        InputError: It is so.
+    """
+    if out.suffix in (_REPORT, _RECIPE):
+        raise InputError(f"--out {out}: the checkpoint needs another ending", f"such as {out.with_suffix('.pt')}")
+    written = out.with_suffix(_RECIPE)
+    if Path(recipe).is_file() and written.resolve() == Path(recipe).resolve():
+        raise InputError(
+            f"--out {out}: the recipe that training writes beside it would take the place of {recipe}",
+            f"choose another name, such as {out.with_stem(out.stem + '-trained')}",
+        )
 
 
 def write_training(recipe: Recipe, checkpoint: Artifact, out: Path) -> dict[str, Path]:
@@ -30,7 +53,7 @@ def write_training(recipe: Recipe, checkpoint: Artifact, out: Path) -> dict[str,
         The files by what they are.
     """
     assert recipe.train is not None
-    made = {"checkpoint": out, "report": out.with_suffix(".html")}
+    made = {"checkpoint": out, "report": out.with_suffix(_REPORT)}
     _copy(checkpoint.path, out)
     _copy(checkpoint.path.with_name(REPORT), made["report"])
     lists: dict[str, str] = {}
@@ -42,7 +65,7 @@ def write_training(recipe: Recipe, checkpoint: Artifact, out: Path) -> dict[str,
                 _copy(source, target)
                 lists[key] = target.name
     recipe = as_trained(recipe, checkpoint)
-    made["recipe"] = out.with_suffix(".yaml")
+    made["recipe"] = out.with_suffix(_RECIPE)
     write_text(made["recipe"], yaml.safe_dump(_document(recipe, out, lists), sort_keys=False, allow_unicode=True))
     return made
 

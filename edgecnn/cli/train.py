@@ -48,11 +48,12 @@ def command(
 
     from edgecnn.build.store import Store
     from edgecnn.build.training import train
-    from edgecnn.build.training_files import write_training
+    from edgecnn.build.training_files import require_free_names, write_training
     from edgecnn.build.training_plan import plan_training
     from edgecnn.core.progress import Silent
     from edgecnn.core.recipe_file import load_recipe
 
+    require_free_names(recipe, out)
     loaded = load_recipe(recipe)
     if data is not None:
         part = loaded.data.model_copy(update={"train": data, "validation": None})

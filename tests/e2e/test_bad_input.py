@@ -252,6 +252,13 @@ def test_a_training_that_diverges(edgecnn: Run, recipe: Path, tmp_path: Path) ->
     assert not (tmp_path / "x.pt").exists()
 
 
+def test_a_training_that_would_write_over_its_recipe(edgecnn: Run, recipe: Path) -> None:
+    before = recipe.read_text()
+    assert_explained(edgecnn("train", recipe, "--out", recipe.with_suffix(".pt")), INPUT, "take the place of")
+    assert_explained(edgecnn("train", recipe, "--out", recipe), INPUT, "needs another ending")
+    assert recipe.read_text() == before
+
+
 def test_what_a_library_warns_of_on_the_way_is_not_shown(edgecnn: Run, tmp_path: Path) -> None:
     """ShuffleNet's splits are exported as sequences, at which a shape inference in between fails, with a traceback."""
     pytest.importorskip("torchvision", reason="torchvision is not installed: pip install 'edgecnn[train]'")

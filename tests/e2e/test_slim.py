@@ -41,7 +41,7 @@ def place(colours: Path) -> Path:
 
 
 def test_a_taught_pruned_and_sparse_network_goes_to_a_board(edgecnn: Run, place: Path) -> None:
-    teacher = "teacher: {source: 'wide_net:net', arguments: {width: 32}, weights: big.pt}"
+    teacher = "teacher: {source: 'wide_net:net', arguments: {width: 32}, weights: teacher.pt}"
     prune = "prune: {epochs: 2, step: 0.5, least_macs: 0.3, max_drop: 10, multiple: 16}, sparsity: 2:4"
     (place / "big.yaml").write_text(RECIPE.format(name="big", width=32, rest="seed: 1"))
     (place / "small.yaml").write_text(RECIPE.format(name="small", width=32, rest=f"{teacher}, {prune}"))
@@ -51,7 +51,7 @@ def test_a_taught_pruned_and_sparse_network_goes_to_a_board(edgecnn: Run, place:
         assert found.code == 0, f"{arguments}: {found.err}"
         return found
 
-    done("train", place / "big.yaml", "--out", place / "big.pt")
+    done("train", place / "big.yaml", "--out", place / "teacher.pt")
     trained = done("train", place / "small.yaml", "--out", place / "out.pt", "--json").json
 
     whole, kept = trained["pruning"][0], trained["pruning"][trained["kept step"]]
