@@ -143,7 +143,7 @@ def train_on(work: Work, plan: Plan, calibration: Artifact, scheme: Scheme) -> A
         return StageOutput(parity=parity, detail={"pictures": len(plan.train), "loss of each epoch": losses})
 
     stage = Stage(
-        "qat", 1, "record", "trained", {**identity_of(plan), "scheme": asdict(scheme)}, (calibration.sha256,), PACKAGES
+        "qat", 3, "record", "trained", {**identity_of(plan), "scheme": asdict(scheme)}, (calibration.sha256,), PACKAGES
     )
     working = work.store.root / "training" / stage.key()
     made = work.store.run(stage, make)

@@ -10,6 +10,8 @@ from edgecnn.core.part import Part
 from edgecnn.core.training_part import AugmentPart, Objective, TrainPart
 
 Precision = Literal["fp32", "fp16", "int8", "auto"]
+# Which changes leave a label right is for its recipe to know: not even a small rotation does where angles are learnt.
+AS_THEY_ARE = AugmentPart(degrees=0, translate=0, scale=(1, 1))
 
 
 class QatPart(Part):
@@ -23,10 +25,14 @@ class QatPart(Part):
     )
     epochs: int = Field(default=10, gt=0)
     batch_size: int = Field(default=32, gt=1)
-    learning_rate: float = Field(default=1e-4, gt=0, description="the highest, of weights; falls to 0 by a cosine")
+    learning_rate: float = Field(
+        default=1e-4,
+        gt=0,
+        description="how far a step moves a weight, at most, as a part of the largest of its channel; a cosine, to 0",
+    )
     seed: int = 0
     augment: AugmentPart | None = Field(
-        default=None, description="none: as in train, or where there is none, the usual"
+        default=None, description="null: as in train; where the recipe has no train, pictures are learnt as they are"
     )
     workers: int = Field(default=0, ge=0, description="processes that read pictures; the result is the same")
 
@@ -37,7 +43,7 @@ class QatPart(Part):
             objective: Of the recipe's task.
             trained: How the FP32 network was trained, if the recipe does that.
         """
-        augment = self.augment or (trained.augment if trained is not None else AugmentPart())
+        augment = self.augment or (trained.augment if trained is not None else AS_THEY_ARE)
         return TrainPart(
             epochs=self.epochs,
             batch_size=self.batch_size,

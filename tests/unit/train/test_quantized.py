@@ -147,6 +147,31 @@ def test_what_is_quantized_learns_and_nothing_else(graph_of: GraphOf, outputs_of
     assert copy.deepcopy(module).state_dict().keys() == module.state_dict().keys()
 
 
+def test_a_step_moves_every_channel_by_a_part_of_its_size(graph_of: GraphOf) -> None:
+    """Weights of folded layers differ by orders of magnitude, and Adam moves all parameters alike."""
+    model = network(graph_of)
+    sizes = np.float32([1e-3, 1, 10, 1e-2]).reshape(4, 1, 1, 1)
+    before = {name: model.graph.initializers[name].const_value.numpy() for name in ("w", "ws", "b", "xs")}
+    before |= {"w": before["w"] * sizes, "ws": np.float32(np.float16(before["ws"] * sizes.reshape(-1)))}
+    before["b"] = np.abs(before["b"]) + 50  # behind the ReLU every channel is alive
+    for name, array in before.items():
+        model.graph.initializers[name].const_value = ir.tensor(array, name=name)
+    module = GraphModule(model)
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
+
+    module(torch.from_numpy(drawn(2, 3, 8, 8))).square().sum().backward()
+    optimizer.step()
+
+    after = module.arrays()
+    largest = 127 * before["ws"]
+    moved = np.abs(after["w"] - before["w"]).max(axis=(1, 2, 3)) / largest
+    # By 1%, but for units that are powers of two; likewise biases, in the size of what they are added to.
+    assert ((moved > 0.0069) & (moved < 0.0143)).all()
+    moved = np.abs(after["b"] - before["b"]) / (largest * 127 * before["xs"] * np.sqrt(27))
+    assert ((moved > 0.0069) & (moved < 0.0143)).all()
+    assert np.allclose(after["ws"] / before["ws"], np.exp(np.sign(after["ws"] - before["ws"]) * 0.01), rtol=1e-3)
+
+
 @pytest.fixture
 def samples(tmp_path: Path) -> Samples:
     """Sixteen pictures of two brightnesses."""
@@ -184,6 +209,10 @@ def test_a_network_learns_with_its_quantization(
         constant = model.graph.initializers[name]
         assert not np.array_equal(array, constant.const_value.numpy()), name
         constant.const_value = ir.tensor(array, name=name)
+    # The pair in the graph has -128, which stored weights have not.
+    largest = 127 * done.learnt["ws"].reshape(4, 1, 1, 1)
+    initializers = model.graph.initializers
+    initializers["w"].const_value = ir.tensor(np.clip(done.learnt["w"], -largest, largest), name="w")
     pictures = drawn(2, 3, 8, 8)
     expected = np.concatenate([outputs_of(model, x=picture[None])["y"] for picture in pictures])
     with torch.no_grad():
