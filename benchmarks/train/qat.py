@@ -22,9 +22,10 @@ from typing import Any
 
 import yaml
 
-SEEDS = (0, 1, 2)
+# The rate was chosen on seed 0.
+SEEDS = (1, 2, 3)
 PLAIN = {"observer": "minmax", "equalize": False, "rounding": "nearest"}
-EPOCHS, RATE = 4, 1e-4
+EPOCHS, RATE = 4, 5e-4
 # Nothing is refused: what is lost is the figure.
 GATES = {"max_drop": 100, "min_agreement": 0, "check_preprocess": False}
 AUGMENT = {"degrees": 10, "translate": 0.1, "scale": [0.85, 1.15], "brightness": 0.2, "contrast": 0.2}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from edgecnn.build import stages
@@ -18,6 +19,7 @@ from edgecnn.build.results import StageResult
 from edgecnn.build.work import Work
 from edgecnn.core.artifact import Accuracy, Artifact, DetectionAccuracy, OutputAccuracy
 from edgecnn.core.classifier import Classifier
+from edgecnn.core.recipe import GatePart
 from edgecnn.errors import GateMissed
 from edgecnn.vision.detection_set import DetectionSet
 
@@ -84,8 +86,9 @@ def _to_int8(work: Work, folded: StageResult, *, search: bool) -> StageResult:
         notes = list(work.notes)
         work.progress.note(said)
         try:
-            result = _kept(work, quantizer.quantize(share), folded)
-            if search and isinstance(result.accuracy, Accuracy):
+            gates = _for_trained(work) if quantizer.trains else None
+            result = _kept(work, quantizer.quantize(share), folded, gates)
+            if search and isinstance(result.accuracy, Accuracy) and not quantizer.trains:
                 require_few_changes(result.accuracy, work.recipe.gates)
         except GateMissed as error:
             work.notes[:] = notes
@@ -105,23 +108,31 @@ def _to_int8(work: Work, folded: StageResult, *, search: bool) -> StageResult:
     raise AssertionError("the last try raises or returns")
 
 
-def _kept(work: Work, artifact: Artifact, fp32: StageResult) -> StageResult:
-    """A network of lower precision, held against the gates."""
+def _for_trained(work: Work) -> GatePart:
+    """The gates of a network that was trained on: labels judge it, where there are some, and not what FP32 said."""
+    if not work.labelled:
+        return work.recipe.gates
+    return work.recipe.gates.model_copy(update={"min_agreement": 0.0, "max_relative_error": math.inf})
+
+
+def _kept(work: Work, artifact: Artifact, fp32: StageResult, gates: GatePart | None = None) -> StageResult:
+    """A network of lower precision, held against the gates: the recipe's, or these."""
+    gates = gates or work.recipe.gates
     assert fp32.usage is not None
     result = judged(work, artifact, fp32.usage, fp32.artifact)
     found, expected = result.accuracy, fp32.accuracy
     if isinstance(found, OutputAccuracy):
         assert expected is None or isinstance(expected, OutputAccuracy)
-        require_near(artifact.manifest.stage, found, work.recipe.gates)
-        require_targets_kept(artifact.manifest.stage, found, expected, work.recipe.gates)
+        require_near(artifact.manifest.stage, found, gates)
+        require_targets_kept(artifact.manifest.stage, found, expected, gates)
     elif isinstance(fp32.usage, Classifier):
         assert not isinstance(found, DetectionAccuracy)
         assert not isinstance(expected, DetectionAccuracy | OutputAccuracy)
-        require_kept(artifact, found, expected, work.recipe.gates)
+        require_kept(artifact, found, expected, gates)
     elif isinstance(found, DetectionAccuracy) and isinstance(expected, DetectionAccuracy):
         stage, truth = artifact.manifest.stage, work.evaluation
         truth = truth if isinstance(truth, DetectionSet) else None
-        work.notes += require_boxes_kept(stage, found, expected, truth, work.recipe.gates)
+        work.notes += require_boxes_kept(stage, found, expected, truth, gates)
         if found.score_threshold != expected.score_threshold:
             work.notes.append(
                 f"boxes are shown from a score of {found.score_threshold:.4f} on in place of "

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from edgecnn.train.loader import Batches
     from edgecnn.train.objectives import Goal
 
+# Raised when training begins to give other results: what is made of them depends on it too.
+_VERSION = 1
 # Two orders of adding up leave FP32 numbers apart by their last digits. Where such a number stands between two steps of
 # 8 bits, it is then a whole step off, as every number may be in INT8: of these one in some hundred, and so with some
 # hundredth of the power of INT8's own error, which is 10 dB from FP32 at worst. MobileNetV3-small came to 38 dB.
@@ -143,7 +145,13 @@ def train_on(work: Work, plan: Plan, calibration: Artifact, scheme: Scheme) -> A
         return StageOutput(parity=parity, detail={"pictures": len(plan.train), "loss of each epoch": losses})
 
     stage = Stage(
-        "qat", 3, "record", "trained", {**identity_of(plan), "scheme": asdict(scheme)}, (calibration.sha256,), PACKAGES
+        "qat",
+        _VERSION,
+        "record",
+        "trained",
+        {**identity_of(plan), "scheme": asdict(scheme)},
+        (calibration.sha256,),
+        PACKAGES,
     )
     working = work.store.root / "training" / stage.key()
     made = work.store.run(stage, make)
@@ -182,4 +190,9 @@ def identity_of(plan: Plan) -> dict[str, Any]:
     """What a training with quantization depends on beside the calibration that it begins with."""
     assert plan.recipe.train is not None
     train = plan.recipe.train.model_dump(exclude={"workers"})
-    return {"train": train, "pictures": plan.train.sha256(), "preprocess": plan.recipe.preprocess.model_dump()}
+    return {
+        "version": _VERSION,
+        "train": train,
+        "pictures": plan.train.sha256(),
+        "preprocess": plan.recipe.preprocess.model_dump(),
+    }

@@ -50,6 +50,11 @@ class Quantizer:
         newest = work.device.newest
         self._scheme = tensorrt_scheme(newest.tensorrt) if newest is not None else ONNXRUNTIME_X86
 
+    @property
+    def trains(self) -> bool:
+        """Whether the network is trained on."""
+        return self._qat is not None
+
     def quantize(self, fp16_share: float) -> Artifact:
         """Compute convolutions and fully connected layers in INT8.
 

@@ -26,7 +26,7 @@ class QatPart(Part):
     epochs: int = Field(default=10, gt=0)
     batch_size: int = Field(default=32, gt=1)
     learning_rate: float = Field(
-        default=1e-4,
+        default=5e-4,
         gt=0,
         description="how far a step moves a weight, at most, as a part of the largest of its channel; a cosine, to 0",
     )

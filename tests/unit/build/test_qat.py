@@ -62,7 +62,7 @@ class Maker:
             "labels": ["dark", "bright"],
             "data": {key: str(self.root / value) if value else None for key, value in data.items()},
             "quantize": {"precision": "int8", "qat": qat},
-            "gates": {"max_drop": 100, "min_agreement": 0, "check_preprocess": False},
+            "gates": {"max_drop": 100, "min_agreement": 0.2, "check_preprocess": False},
         }
         recipe = Recipe.model_validate(document | parts)
         return convert(recipe, self.root / "bundle", Store(self.root / "store"), Silent())
@@ -97,6 +97,8 @@ def test_a_network_is_trained_where_calibration_misses_a_gate(maker: Maker, monk
     trained = maker.converted(QAT)
 
     assert maker.trainings() == 1
+    # With labels, what was trained is judged by them, and not by what FP32 said.
+    assert [arguments[3].min_agreement for arguments in asked[:2]] == [0.2, 0]
     assert "trained with its quantization on 16 pictures" in trained.bundle.manifest.notes
     assert trained.bundle.manifest.precision == "int8"
     assert any(not np.array_equal(one, two) for one, two in zip(weights(kept), weights(trained), strict=True))
