@@ -16,7 +16,7 @@ from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.draw import draw_detections
 
 if TYPE_CHECKING:
-    from edgecnn.train.detection_goal import Detected
+    from edgecnn.train.detection.detection_goal import Detected
 
 _WORST = 12
 _SIDE = 360

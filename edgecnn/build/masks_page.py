@@ -17,7 +17,7 @@ from edgecnn.vision.draw_readings import draw_segmentation
 from edgecnn.vision.mask_figures import class_iou
 
 if TYPE_CHECKING:
-    from edgecnn.train.mask_goal import Segmented
+    from edgecnn.train.masks.mask_goal import Segmented
 
 _SIDE = 240
 

@@ -118,7 +118,7 @@ def train_on(work: Work, plan: Plan, calibration: Artifact, scheme: Scheme) -> A
     def make(payload: Path) -> StageOutput:
         import torch
 
-        from edgecnn.train.quantized import train_quantized
+        from edgecnn.train.qat.quantized import train_quantized
 
         calibrated = load_calibrated(calibration.path)
         model = trainable(calibrated, scheme)
@@ -170,10 +170,10 @@ def _learnt_output(model: ir.Model, plan: Plan) -> ir.Value:
 
 def _lessons(plan: Plan, output: ir.Value, config: TrainPart) -> tuple[Goal, Batches]:
     """What is minimized, and what is learnt from."""
-    from edgecnn.train.boxed_pictures import BoxedBatches
-    from edgecnn.train.detection_goal import LightDetection
+    from edgecnn.train.detection.boxed_pictures import BoxedBatches
+    from edgecnn.train.detection.detection_goal import LightDetection
     from edgecnn.train.loader import PictureBatches
-    from edgecnn.train.quantized import goal_for_graph
+    from edgecnn.train.qat.quantized import goal_for_graph
 
     recipe = plan.recipe
     if isinstance(plan.train, DetectionSet):

@@ -8,7 +8,7 @@ from edgecnn.profiling.report.page import Column, figure, pairs, section, table
 
 if TYPE_CHECKING:
     from edgecnn.train.network import Trained
-    from edgecnn.train.prune import Pruned
+    from edgecnn.train.slimming.prune import Pruned
 
 
 def slim_sections(trained: Trained) -> list[str]:

@@ -56,8 +56,8 @@ def recipe_from(source: str) -> Recipe:
 
 
 def _recipe_of_a_name(source: str) -> Recipe:
+    from edgecnn.train.detection.torchvision_weights import published_input, published_labels
     from edgecnn.train.published import DEFAULT, timm_classes, timm_preprocess, torchvision_preprocess
-    from edgecnn.train.torchvision_weights import published_input, published_labels
 
     named, _, weights = source.partition("@")
     if is_torchvision_detector(named):

@@ -78,9 +78,9 @@ def as_trained(recipe: Recipe, checkpoint: Artifact) -> Recipe:
 
 
 def _trained(plan: Plan, state: Path, features: Path, progress: Progress) -> Trained:
-    from edgecnn.train.detector import train_detector
+    from edgecnn.train.detection.detector import train_detector
+    from edgecnn.train.masks.segmenter import train_segmenter
     from edgecnn.train.network import train_network
-    from edgecnn.train.segmenter import train_segmenter
 
     recipe, learn, keep = plan.recipe, plan.train, plan.validation
     assert recipe.train is not None
@@ -152,7 +152,7 @@ def _of_sparsity(trained: Trained) -> dict[str, Any]:
 
 def _of_boxes(trained: Trained) -> dict[str, Any]:
     """What is found out about a detector: COCO's mAP, and the score threshold with the best balance of mistakes."""
-    from edgecnn.train.detection_goal import Detected
+    from edgecnn.train.detection.detection_goal import Detected
 
     judged = trained.validation
     if not isinstance(judged, Detected):

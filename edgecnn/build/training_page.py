@@ -44,8 +44,8 @@ svg text { fill: currentColor; font-size: 12px } .bars { fill: #2a78c2; opacity:
 def render_training(plan: Plan, trained: Trained) -> str:
     """The whole page."""
     from edgecnn.build.training import gap_sentence
-    from edgecnn.train.detection_goal import Detected
-    from edgecnn.train.mask_goal import Segmented
+    from edgecnn.train.detection.detection_goal import Detected
+    from edgecnn.train.masks.mask_goal import Segmented
     from edgecnn.train.objectives import Answers
     from edgecnn.train.samples import Samples
 

@@ -20,7 +20,7 @@ from edgecnn.train.loader import Batches, FeatureBatches, PictureBatches
 from edgecnn.train.loop import Learned, Learning
 from edgecnn.train.objectives import Goal, Judged, Regression, goal_of
 from edgecnn.train.samples import Samples
-from edgecnn.train.slim import Slim, require_slimmable, slimmed
+from edgecnn.train.slimming.slim import Slim, require_slimmable, slimmed
 from edgecnn.train.teacher import teacher_of
 from edgecnn.train.zoo import begin_with, build_module
 

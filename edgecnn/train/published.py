@@ -12,7 +12,7 @@ from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.recipe import ModelPart
 from edgecnn.core.torchvision_detectors import TRUNK
 from edgecnn.errors import EnvironmentMissing, InputError, missing_extra
-from edgecnn.train.torchvision_weights import trunk_weights
+from edgecnn.train.detection.torchvision_weights import trunk_weights
 from edgecnn.train.weights import State
 
 RANDOM = "random"

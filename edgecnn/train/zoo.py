@@ -14,15 +14,15 @@ from edgecnn.core.recipe import ModelPart, is_callable
 from edgecnn.core.torchvision_detectors import TRUNK, is_torchvision_detector
 from edgecnn.errors import InputError
 from edgecnn.train.callables import build_from_callable, called
+from edgecnn.train.detection.light_detector import LightDetector
+from edgecnn.train.detection.torchvision_detector import TorchvisionDetector
+from edgecnn.train.detection.torchvision_weights import as_named_now, begin_torchvision
 from edgecnn.train.headed import Headed, begin_headed
 from edgecnn.train.layers import outer_layers, set_layers
-from edgecnn.train.light_detector import LightDetector
-from edgecnn.train.lraspp import Lraspp
-from edgecnn.train.narrow import fit_to
+from edgecnn.train.masks.lraspp import Lraspp
 from edgecnn.train.networks import NETWORKS
 from edgecnn.train.published import DEFAULT, RANDOM, no_classifier, published_weights, timm_with
-from edgecnn.train.torchvision_detector import TorchvisionDetector
-from edgecnn.train.torchvision_weights import as_named_now, begin_torchvision
+from edgecnn.train.slimming.narrow import fit_to
 from edgecnn.train.weights import State, fill, read_state_dict, under_own_names, with_own_classes
 
 

@@ -29,7 +29,7 @@ from torchvision.models.detection import FCOS, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
 from torchvision.models.detection.ssd import SSD
 
-from edgecnn.train.torchvision_detector import TorchvisionDetector
+from edgecnn.train.detection.torchvision_detector import TorchvisionDetector
 
 
 class Maps(nn.Module):

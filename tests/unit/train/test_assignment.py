@@ -8,8 +8,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'edgecnn[train]'")
 
 from edgecnn.core.head_part import HeadPart  # noqa: E402 - after the skip
-from edgecnn.train.assignment import assign  # noqa: E402
-from edgecnn.train.box_loss import grid_of  # noqa: E402
+from edgecnn.train.detection.assignment import assign  # noqa: E402
+from edgecnn.train.detection.box_loss import grid_of  # noqa: E402
 from edgecnn.vision.boxes import iou_matrix  # noqa: E402
 
 SIZE_HW = (64, 96)

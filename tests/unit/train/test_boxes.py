@@ -22,9 +22,9 @@ from edgecnn.core.recipe import ModelPart  # noqa: E402
 from edgecnn.core.training_part import AugmentPart, TrainPart  # noqa: E402
 from edgecnn.errors import InputError  # noqa: E402
 from edgecnn.evaluate.threshold import best_threshold  # noqa: E402
-from edgecnn.train.box_loss import FILLING, IGNORED  # noqa: E402
-from edgecnn.train.boxed_pictures import BoxedBatches  # noqa: E402
-from edgecnn.train.detector import train_detector  # noqa: E402
+from edgecnn.train.detection.box_loss import FILLING, IGNORED  # noqa: E402
+from edgecnn.train.detection.boxed_pictures import BoxedBatches  # noqa: E402
+from edgecnn.train.detection.detector import train_detector  # noqa: E402
 from edgecnn.train.network import Trained  # noqa: E402
 from edgecnn.vision.annotations import open_detection_set  # noqa: E402
 from edgecnn.vision.detection_set import DetectionSet  # noqa: E402

@@ -16,8 +16,8 @@ from edgecnn.core.layouts import detect_layout  # noqa: E402
 from edgecnn.core.recipe import ModelPart  # noqa: E402
 from edgecnn.core.tensors import TensorSpec  # noqa: E402
 from edgecnn.errors import InputError  # noqa: E402
-from edgecnn.train.box_loss import FILLING, IGNORED, box_loss, boxes_of, grid_of  # noqa: E402
-from edgecnn.train.light_detector import LightDetector  # noqa: E402
+from edgecnn.train.detection.box_loss import FILLING, IGNORED, box_loss, boxes_of, grid_of  # noqa: E402
+from edgecnn.train.detection.light_detector import LightDetector  # noqa: E402
 from edgecnn.train.trunk import map_places  # noqa: E402
 from edgecnn.train.zoo import begin_with, build_module  # noqa: E402
 from edgecnn.vision.decode_detections import candidates  # noqa: E402

@@ -17,9 +17,9 @@ from torchvision.models import segmentation  # noqa: E402
 from edgecnn.core.head_part import LrasppPart  # noqa: E402
 from edgecnn.core.recipe import ModelPart  # noqa: E402
 from edgecnn.errors import InputError  # noqa: E402
-from edgecnn.train.dilation import keep_at_stride  # noqa: E402
 from edgecnn.train.layers import freeze, set_batch_norm_momentum  # noqa: E402
-from edgecnn.train.lraspp import Lraspp  # noqa: E402
+from edgecnn.train.masks.dilation import keep_at_stride  # noqa: E402
+from edgecnn.train.masks.lraspp import Lraspp  # noqa: E402
 from edgecnn.train.zoo import begin_with, build_module  # noqa: E402
 
 SLOW_TO_EXPORT = ("torchvision:mobilenet_v3_small", "timm:efficientnet_lite0")

@@ -21,12 +21,12 @@ from edgecnn.core.recipe import ModelPart  # noqa: E402
 from edgecnn.core.training_part import AugmentPart, TrainPart  # noqa: E402
 from edgecnn.errors import InputError  # noqa: E402
 from edgecnn.evaluate.outputs import output_accuracy_of, predict_outputs  # noqa: E402
-from edgecnn.train.mask_goal import Masks  # noqa: E402
-from edgecnn.train.masked_pictures import MaskedBatches  # noqa: E402
+from edgecnn.train.masks.mask_goal import Masks  # noqa: E402
+from edgecnn.train.masks.masked_pictures import MaskedBatches  # noqa: E402
+from edgecnn.train.masks.segmenter import train_segmenter  # noqa: E402
 from edgecnn.train.network import Trained  # noqa: E402
 from edgecnn.train.order import inverse_frequency  # noqa: E402
 from edgecnn.train.samples import classes_of_masks  # noqa: E402
-from edgecnn.train.segmenter import train_segmenter  # noqa: E402
 from edgecnn.train.split import split_samples  # noqa: E402
 from edgecnn.vision.mask_set import MaskSet, open_masks  # noqa: E402
 from edgecnn.vision.preprocess import preprocess  # noqa: E402

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 pytest.importorskip("onnx", reason="onnx is not installed: pip install 'edgecnn[convert]'")
 
 from edgecnn.errors import InputError  # noqa: E402 - after the skip
-from edgecnn.train.graph_module import GraphModule  # noqa: E402
+from edgecnn.train.qat.graph_module import GraphModule  # noqa: E402
 
 GraphOf = Callable[..., Any]
 OutputsOf = Callable[..., dict[str, np.ndarray]]

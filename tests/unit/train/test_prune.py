@@ -21,10 +21,10 @@ from torchvision.models.resnet import Bottleneck  # noqa: E402
 from edgecnn.core.recipe import ModelPart  # noqa: E402
 from edgecnn.core.slim_part import PrunePart  # noqa: E402
 from edgecnn.errors import InputError  # noqa: E402
-from edgecnn.train.coupling import Coupling, Family, couple  # noqa: E402
-from edgecnn.train.narrow import prunable_families, remove  # noqa: E402
 from edgecnn.train.networks import lenet5  # noqa: E402
-from edgecnn.train.prune import importance, least_important, prune, require_prunable  # noqa: E402
+from edgecnn.train.slimming.coupling import Coupling, Family, couple  # noqa: E402
+from edgecnn.train.slimming.narrow import prunable_families, remove  # noqa: E402
+from edgecnn.train.slimming.prune import importance, least_important, prune, require_prunable  # noqa: E402
 from edgecnn.train.zoo import build_module, load_weights  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("torch_as_before")

@@ -21,10 +21,10 @@ from edgecnn.core.training_part import AugmentPart, TrainPart  # noqa: E402
 from edgecnn.errors import InputError  # noqa: E402
 from edgecnn.graph.model import logits_of  # noqa: E402
 from edgecnn.graph.prepare import infer_shapes  # noqa: E402
-from edgecnn.train.fake_quantize import FakeQuantize, ScaleOf  # noqa: E402
-from edgecnn.train.graph_module import GraphModule  # noqa: E402
 from edgecnn.train.loader import PictureBatches  # noqa: E402
-from edgecnn.train.quantized import TrainedQuantized, goal_for_graph, train_quantized  # noqa: E402
+from edgecnn.train.qat.fake_quantize import FakeQuantize, ScaleOf  # noqa: E402
+from edgecnn.train.qat.graph_module import GraphModule  # noqa: E402
+from edgecnn.train.qat.quantized import TrainedQuantized, goal_for_graph, train_quantized  # noqa: E402
 from edgecnn.train.samples import Samples  # noqa: E402
 
 GraphOf = Callable[..., Any]

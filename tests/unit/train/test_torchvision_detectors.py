@@ -25,11 +25,11 @@ from edgecnn.core.recipe import ModelPart  # noqa: E402
 from edgecnn.core.torchvision_detectors import TORCHVISION_DETECTORS  # noqa: E402
 from edgecnn.errors import InputError  # noqa: E402
 from edgecnn.graph.detection_outputs import DECODED  # noqa: E402
-from edgecnn.train.box_loss import FILLING, IGNORED  # noqa: E402
+from edgecnn.train.detection.box_loss import FILLING, IGNORED  # noqa: E402
+from edgecnn.train.detection.torchvision_detector import TorchvisionDetector  # noqa: E402
+from edgecnn.train.detection.torchvision_loss import torchvision_loss  # noqa: E402
+from edgecnn.train.detection.torchvision_weights import kept_as_published, published_input  # noqa: E402
 from edgecnn.train.layers import set_batch_norm_momentum  # noqa: E402
-from edgecnn.train.torchvision_detector import TorchvisionDetector  # noqa: E402
-from edgecnn.train.torchvision_loss import torchvision_loss  # noqa: E402
-from edgecnn.train.torchvision_weights import kept_as_published, published_input  # noqa: E402
 from edgecnn.train.zoo import begin_with, build_module, load_weights  # noqa: E402
 from edgecnn.vision.boxes import clip_boxes  # noqa: E402
 from edgecnn.vision.decode_detections import decode_detections  # noqa: E402

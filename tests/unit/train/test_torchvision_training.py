@@ -19,9 +19,9 @@ from edgecnn.core.progress import Silent  # noqa: E402
 from edgecnn.core.recipe import ModelPart  # noqa: E402
 from edgecnn.core.training_part import AugmentPart, TrainPart  # noqa: E402
 from edgecnn.graph.detection_outputs import DECODED  # noqa: E402
-from edgecnn.train.detector import train_detector  # noqa: E402
+from edgecnn.train.detection.detector import train_detector  # noqa: E402
+from edgecnn.train.detection.torchvision_weights import kept_as_published  # noqa: E402
 from edgecnn.train.network import Trained  # noqa: E402
-from edgecnn.train.torchvision_weights import kept_as_published  # noqa: E402
 from edgecnn.train.zoo import build_module  # noqa: E402
 from edgecnn.vision.annotations import open_detection_set  # noqa: E402
 from edgecnn.vision.detection_set import DetectionSet  # noqa: E402

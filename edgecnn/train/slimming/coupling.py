@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
 
-from edgecnn.train.channel_trace import Axis, ChannelTrace, Layer
-from edgecnn.train.label_sets import FIXED, LabelSets
+from edgecnn.train.slimming.channel_trace import Axis, ChannelTrace, Layer
+from edgecnn.train.slimming.label_sets import FIXED, LabelSets
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from torchvision.models.detection import FCOS
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import box_iou
 
-from edgecnn.train.box_loss import IGNORED
+from edgecnn.train.detection.box_loss import IGNORED
+from edgecnn.train.detection.torchvision_detector import Anchors, TorchvisionDetector
 from edgecnn.train.fabric import part_of_total
-from edgecnn.train.torchvision_detector import Anchors, TorchvisionDetector
 
 # Of an anchor whose answer does not count: no loss, and no gradient.
 _NOT_THERE = -100.0

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from edgecnn.train.label_sets import FIXED, LabelSets, alike, short
+from edgecnn.train.slimming.label_sets import FIXED, LabelSets, alike, short
 
 # A parameter's or buffer's name, and one of its axes.
 Axis = tuple[str, int]

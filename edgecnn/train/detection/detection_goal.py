@@ -13,12 +13,12 @@ from torch import nn
 from edgecnn.core.detector import Detector
 from edgecnn.core.frame import Detections
 from edgecnn.core.head_part import HeadPart
-from edgecnn.train.box_loss import box_loss, grid_of
-from edgecnn.train.boxed_pictures import BoxedBatches
+from edgecnn.train.detection.box_loss import box_loss, grid_of
+from edgecnn.train.detection.boxed_pictures import BoxedBatches
+from edgecnn.train.detection.torchvision_detector import TorchvisionDetector
+from edgecnn.train.detection.torchvision_loss import torchvision_loss
 from edgecnn.train.loader import Batches
 from edgecnn.train.outputs import outputs_by_batch
-from edgecnn.train.torchvision_detector import TorchvisionDetector
-from edgecnn.train.torchvision_loss import torchvision_loss
 from edgecnn.vision.average_precision import EVALUATION_THRESHOLD, average_precisions
 from edgecnn.vision.decode_detections import decode_detections
 from edgecnn.vision.detection_set import DetectionSet

@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn import functional
 
 from edgecnn.core.head_part import LrasppPart
-from edgecnn.train.dilation import keep_at_stride
 from edgecnn.train.headed import Headed
+from edgecnn.train.masks.dilation import keep_at_stride
 
 # The finer map keeps edges; the coarser one says what things are.
 _STRIDES = ((8,), (16, 32))

@@ -9,8 +9,8 @@ from edgecnn.core.readings import Segmenter
 from edgecnn.core.recipe import ModelPart
 from edgecnn.core.training_part import TrainPart
 from edgecnn.train.headed import blocks_with_head
-from edgecnn.train.mask_goal import Masks
-from edgecnn.train.masked_pictures import MaskedBatches
+from edgecnn.train.masks.mask_goal import Masks
+from edgecnn.train.masks.masked_pictures import MaskedBatches
 from edgecnn.train.network import Trained, begun_network, train_on_places
 from edgecnn.vision.mask_set import MaskSet
 

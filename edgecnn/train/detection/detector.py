@@ -9,13 +9,13 @@ from edgecnn.core.head_part import HeadPart
 from edgecnn.core.progress import Progress
 from edgecnn.core.recipe import ModelPart
 from edgecnn.core.training_part import TrainPart
-from edgecnn.train.boxed_pictures import BoxedBatches
-from edgecnn.train.detection_goal import Detection, LightDetection, TorchvisionDetection
+from edgecnn.train.detection.boxed_pictures import BoxedBatches
+from edgecnn.train.detection.detection_goal import Detection, LightDetection, TorchvisionDetection
+from edgecnn.train.detection.torchvision_detector import TorchvisionDetector
+from edgecnn.train.detection.torchvision_weights import kept_as_published
 from edgecnn.train.headed import blocks_with_head
 from edgecnn.train.layers import blocks_of
 from edgecnn.train.network import Trained, begun_network, train_on_places
-from edgecnn.train.torchvision_detector import TorchvisionDetector
-from edgecnn.train.torchvision_weights import kept_as_published
 from edgecnn.vision.detection_set import DetectionSet
 
 

@@ -11,8 +11,8 @@ from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivat
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 
 from edgecnn.core.recipe import ModelPart
-from edgecnn.train.coupling import Coupling, Family
 from edgecnn.train.layers import head_of
+from edgecnn.train.slimming.coupling import Coupling, Family
 from edgecnn.train.weights import under_own_names
 
 # Of the outputs, in float64: nothing but the order of sums may differ. Some networks compute parts in float32.

@@ -11,8 +11,8 @@ from torch import nn
 
 from edgecnn.core.slim_part import PrunePart
 from edgecnn.errors import GateMissed, InputError
-from edgecnn.train.coupling import Coupling, Family, couple
-from edgecnn.train.narrow import computes_the_same, prunable_families, remove
+from edgecnn.train.slimming.coupling import Coupling, Family, couple
+from edgecnn.train.slimming.narrow import computes_the_same, prunable_families, remove
 
 # A layer loses no more than this part of its channels in one step: what is left is told apart by their scores, which
 # were found with all of them there.

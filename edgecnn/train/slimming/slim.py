@@ -15,8 +15,8 @@ from edgecnn.errors import InputError
 from edgecnn.train.loader import Batch, Batches
 from edgecnn.train.objectives import Goal, main_output
 from edgecnn.train.order import seed_of
-from edgecnn.train.prune import Pruned, prune, require_prunable
-from edgecnn.train.sparsity import held, masks_of, sparse_layers
+from edgecnn.train.slimming.prune import Pruned, prune, require_prunable
+from edgecnn.train.slimming.sparsity import held, masks_of, sparse_layers
 
 # Batches that show what a channel matters.
 _BATCHES = 16

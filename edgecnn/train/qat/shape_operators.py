@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from edgecnn.errors import InputError
 from edgecnn.graph.layer_weights import attribute, attribute_ints
-from edgecnn.train.layer_operators import Function, padding
+from edgecnn.train.qat.layer_operators import Function, padding
 
 _Tensor = torch.Tensor
 

@@ -10,7 +10,7 @@ from torchvision.ops import generalized_box_iou_loss
 
 from edgecnn.core.head_part import SIDES, HeadPart
 from edgecnn.core.priors import cells_of
-from edgecnn.train.assignment import assign
+from edgecnn.train.detection.assignment import assign
 from edgecnn.train.fabric import part_of_total
 
 # Class number of rows that are no object: filling, and what is neither object nor background.

@@ -14,7 +14,7 @@ from torchvision.tv_tensors import BoundingBoxes
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.core.training_part import TrainPart
 from edgecnn.train.augment import drawn_affine
-from edgecnn.train.box_loss import FILLING, IGNORED
+from edgecnn.train.detection.box_loss import FILLING, IGNORED
 from edgecnn.train.loader import Batch, DiskBatches
 from edgecnn.train.order import Key, drawing_from
 from edgecnn.train.warping import Warping, from_picture, stacked

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPriva
 
 from edgecnn.core.preprocess import Preprocess
 from edgecnn.errors import InputError
-from edgecnn.train.torchvision_detector import TorchvisionDetector
+from edgecnn.train.detection.torchvision_detector import TorchvisionDetector
 from edgecnn.train.weights import State, fill, under_own_names, with_own_classes
 
 

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from edgecnn.graph.layer_weights import is_linear_layer
-from edgecnn.train.fake_quantize import FakeQuantize, ScaleOf
-from edgecnn.train.operators import Function, function_of
+from edgecnn.train.qat.fake_quantize import FakeQuantize, ScaleOf
+from edgecnn.train.qat.operators import Function, function_of
 
 _STEPS = 127
 _BOUNDS = {np.dtype(np.int8): (-128, 127), np.dtype(np.uint8): (0, 255)}

@@ -15,7 +15,7 @@ from edgecnn.core.readings import Segmenter
 from edgecnn.core.training_part import TrainPart
 from edgecnn.errors import InputError
 from edgecnn.train.loader import Batches
-from edgecnn.train.masked_pictures import MaskedBatches
+from edgecnn.train.masks.masked_pictures import MaskedBatches
 from edgecnn.train.order import inverse_frequency
 from edgecnn.train.outputs import outputs_by_batch
 from edgecnn.vision.decode_readings import class_map, mask_in_frame

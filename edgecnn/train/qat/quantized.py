@@ -16,10 +16,10 @@ from edgecnn.core.progress import Progress
 from edgecnn.core.training_part import TrainPart
 from edgecnn.errors import InputError
 from edgecnn.graph.model import input_specs
-from edgecnn.train.graph_module import GraphModule
 from edgecnn.train.loader import Batches
 from edgecnn.train.loop import Learned, Learning
 from edgecnn.train.objectives import Goal, Regression, goal_of
+from edgecnn.train.qat.graph_module import GraphModule
 from edgecnn.train.samples import Samples
 
 # Of the outputs: sums in another order now and then round to another of the 256 numbers.

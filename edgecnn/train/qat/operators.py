@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from edgecnn.errors import InputError
 from edgecnn.graph.layer_weights import attribute
-from edgecnn.train.layer_operators import LAYERS, Function
-from edgecnn.train.shape_operators import SHAPES
+from edgecnn.train.qat.layer_operators import LAYERS, Function
+from edgecnn.train.qat.shape_operators import SHAPES
 
 _Tensor = torch.Tensor
 _TYPES = {ir.DataType.FLOAT: torch.float32, ir.DataType.INT64: torch.int64, ir.DataType.INT32: torch.int32}

@@ -1,0 +1,1 @@
+"""Networks that learn the class of each pixel."""

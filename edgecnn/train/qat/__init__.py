@@ -1,0 +1,1 @@
+"""Quantization-aware training: a graph with Q/DQ as a Torch module."""
