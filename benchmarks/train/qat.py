@@ -5,8 +5,8 @@ for each seed. Each network is converted to INT8, all layers of it, by:
 
 - ``calibrated``: edgecnn's own calibration, as it is by default;
 - ``plain``: minimum and maximum of each tensor, nothing equalized, weights rounded to nearest;
-- ``trained``: the plain one trained on with quantization;
-- ``longer``: the control. FP32 trained on for as many epochs at the same rate, then plain.
+- ``... trained``: one of these trained on with quantization;
+- ``plain longer``: the control. FP32 trained on for as many epochs at the same rate, then plain.
 
 Pictures kept back decide nothing: they are judged once, by each network.
 """
@@ -44,15 +44,17 @@ def lost_and_recovered(pictures: Path, folder: Path, *, tiny: bool) -> dict[str,
         name: sum(row[name] * row["kept_back"] for row in rows) for name in rows[0] if name not in ("seed", "kept_back")
     }
     count = sum(row["kept_back"] for row in rows)
-    means = {name: round(value / count, 4) for name, value in sums.items()}
-    lost = sums["fp32"] - sums["plain"]
     return {
         "seeds": rows,
         "judged": count,
-        "mean": means,
-        "plain loses, points": round(100 * lost / count, 2),
-        "part recovered": round((sums["trained"] - sums["plain"]) / lost, 3) if lost > 0 else None,
+        "mean": {name: round(value / count, 4) for name, value in sums.items()},
+        **{name: _recovered(sums, name, count) for name in ("calibrated", "plain")},
     }
+
+
+def _recovered(sums: dict[str, float], name: str, count: int) -> dict[str, float | None]:
+    lost, won = sums["fp32"] - sums[name], sums[f"{name} trained"] - sums[name]
+    return {"points lost": round(100 * lost / count, 2), "part recovered": round(won / lost, 2) if lost > 0 else None}
 
 
 def _of_seed(seed: int, pictures: Path, folder: Path, *, tiny: bool) -> dict[str, Any]:
@@ -78,10 +80,11 @@ def _of_seed(seed: int, pictures: Path, folder: Path, *, tiny: bool) -> dict[str
         "kept_back": count,
         "fp32": fp32,
         "calibrated": calibrated,
+        "calibrated trained": _top1(recipe, {"qat": qat})[1],
         "plain": _top1(recipe, PLAIN)[1],
-        "trained": _top1(recipe, {**PLAIN, "qat": qat})[1],
+        "plain trained": _top1(recipe, {**PLAIN, "qat": qat})[1],
         "fp32 longer": (found := _top1(control, PLAIN))[0],
-        "longer": found[1],
+        "plain longer": found[1],
     }
 
 
@@ -100,7 +103,7 @@ def _top1(recipe: Path, quantize: dict[str, Any]) -> tuple[float, float, int]:
     file.write_text(yaml.safe_dump(document))
     stages = _edgecnn(recipe.parent, "convert", file, "--out", recipe.parent / "bundle")["stages"]
     found = {stage["stage"]: stage["accuracy"] for stage in stages if stage.get("accuracy")}
-    return found["fold"]["top1"], found["int8"]["top1"], found["int8"]["images"]
+    return round(found["fold"]["top1"], 4), round(found["int8"]["top1"], 4), found["int8"]["images"]
 
 
 def _edgecnn(place: Path, *arguments: object) -> dict[str, Any]:
