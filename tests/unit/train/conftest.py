@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from edgecnn.core.training_part import AugmentPart
+
 
 @pytest.fixture(scope="module")
 def halves(tmp_path_factory: pytest.TempPathFactory) -> Any:
@@ -23,3 +25,17 @@ def halves(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from edgecnn.train.samples import open_samples
 
     return open_samples(str(folder), "softmax")
+
+
+@pytest.fixture(
+    params=[
+        AugmentPart(degrees=0, translate=0.3, scale=(0.5, 1.6)),
+        AugmentPart(degrees=0, translate=0, scale=(1, 1), horizontal_flip=1),
+        AugmentPart(degrees=0, translate=0, scale=(1, 1), vertical_flip=1),
+        AugmentPart(degrees=90, translate=0.1, scale=(0.7, 0.8), contrast=0.1, blur=0.5),
+    ],
+    ids=["zoom", "mirror", "over", "turn"],
+)
+def augment(request: pytest.FixtureRequest) -> AugmentPart:
+    """Changes that move what is in a picture, and its boxes and masks with it."""
+    return request.param

@@ -100,16 +100,6 @@ def test_plain_pictures_are_those_of_run_time_with_their_boxes(boxes: DetectionS
     assert [int(kind) for kind in few[0][:, 0, 0]] == [0, 1, 0]
 
 
-@pytest.mark.parametrize(
-    "augment",
-    [
-        AugmentPart(degrees=0, translate=0.3, scale=(0.5, 1.6)),
-        AugmentPart(degrees=0, translate=0, scale=(1, 1), horizontal_flip=1),
-        AugmentPart(degrees=0, translate=0, scale=(1, 1), vertical_flip=1),
-        AugmentPart(degrees=90, translate=0.1, scale=(0.7, 0.8), contrast=0.1, blur=0.5),
-    ],
-    ids=["zoom", "mirror", "over", "turn"],
-)
 def test_boxes_go_where_the_pictures_go(boxes: DetectionSet, augment: AugmentPart) -> None:
     config = CONFIG.model_copy(update={"augment": augment})
     checked = 0
