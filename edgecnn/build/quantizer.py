@@ -89,7 +89,7 @@ class Quantizer:
                 "part of the MACs in INT8": round(quantized.int8_share, 4),
                 "left out for accuracy": list(left),
                 "calibration pictures": len(self._pictures),
-                "pictures trained on": len(self._qat.train) if self._qat is not None else 0,
+                **({"pictures trained on": len(self._qat.train)} if self._qat is not None else {}),
                 **rest,
             }
             return onnx_output(payload, parity, detail)

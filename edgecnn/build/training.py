@@ -19,6 +19,7 @@ from edgecnn.vision.detection_set import DetectionSet
 from edgecnn.vision.mask_set import MaskSet
 
 if TYPE_CHECKING:
+    from edgecnn.train.loop import Epoch
     from edgecnn.train.network import Trained
 
 PACKAGES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "opencv-python")
@@ -56,7 +57,7 @@ def train(plan: Plan, store: Store, progress: Progress) -> Artifact:
     if config.teacher is not None:
         model = ModelPart(source=config.teacher.source, arguments=config.teacher.arguments)
         parents += (_identity(config.teacher.weights), code_of(model))
-    stage = Stage("train", 3, "checkpoint", "checkpoint.pt", settings, parents, PACKAGES)
+    stage = Stage("train", 4, "checkpoint", "checkpoint.pt", settings, parents, PACKAGES)
     working = store.root / "training" / stage.key()
     made = store.run(stage, work)
     shutil.rmtree(working, ignore_errors=True)
@@ -125,10 +126,17 @@ def _detail(plan: Plan, trained: Trained) -> dict[str, Any]:
         **_of_sparsity(trained),
         "epochs": len(history),
         "last_loss": round(history[-1].train_loss, 4),
+        "learning curve": [_of_epoch(epoch) for epoch in history],
         **figures,
         **_of_boxes(trained),
         "said": gap_sentence(trained),
     }
+
+
+def _of_epoch(epoch: Epoch) -> dict[str, float]:
+    """The training pictures' loss, the figure of those kept back, if any, and the seconds that the epoch took."""
+    judged = {} if epoch.validation_figure is None else {"figure": round(epoch.validation_figure, 4)}
+    return {"loss": round(epoch.train_loss, 4), **judged, "seconds": round(epoch.seconds, 2)}
 
 
 def _of_pruning(trained: Trained) -> dict[str, Any]:

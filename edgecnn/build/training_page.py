@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,7 @@ def render_training(plan: Plan, trained: Trained) -> str:
         ("Pictures", f"{len(plan.train)} to learn from, {len(plan.validation) if plan.validation else 0} kept back"),
         ("Classes", f"{len(labels)}: {', '.join(labels[:20])}{', ...' if len(labels) > 20 else ''}"),
         ("Epochs", f"{len(history)}; the weights kept are those after epoch {trained.learned.kept_epoch}"),
+        ("Seconds an epoch", f"{statistics.median(epoch.seconds for epoch in history):.1f}, the median"),
         ("Parameters", f"{sum(parameter.numel() for parameter in trained.module.parameters()):,}"),
     ]
     if trained.teacher is not None and trained.validation is not None and recipe.train and recipe.train.teacher:

@@ -67,7 +67,7 @@ def train_network(
         model: Which network.
         train: What it learns from.
         validation: What it is watched on.
-        spec: InputSpecing, the one that the deployed network gets.
+        spec: The preprocessing, the one that the deployed network gets.
         config: How.
         state: A file that a run which was killed goes on from; it is left there.
         features: Folder of what frozen networks made of pictures.
@@ -170,9 +170,7 @@ def train_on_places(
     Raises:
         GateMissed: It diverges.
     """
-    module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     learned = Learning(module, blocks, goal, train, validation, config, state, progress).learn()
     on_train = goal.judged(module, train, count=LOOKED_AT)
     on_validation = goal.judged(module, validation) if validation is not None else None
-    module.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     return Trained(module.eval(), learned, goal.figure_name, on_train, on_validation)
