@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.runtime.ours import FAIR_CAMERAS, INFERENCE_S
-from benchmarks.runtime.parts import BUILD, ROOT, STREET, bundle, film, free_detector
+from benchmarks.runtime.parts import BUILD, ROOT, STREET, bundle, film, free_detector, street
 from edgecnn.core.percentiles import nearest_rank
 
 _RESULTS = ROOT / "benchmarks" / "results" / "runtime.json"
@@ -112,7 +112,7 @@ def _throughput(options: argparse.Namespace) -> dict[str, Any]:
                 beside.append(_peer("bare", path, 5)["fps"])
                 busy.kill()
             bare.append(_peer("bare", path, 5)["fps"])
-            run.append(_edgecnn(path, "--source", STREET, "--threads", 1)["fps"])
+            run.append(_edgecnn(path, "--source", street(), "--threads", 1)["fps"])
         bare.append(_peer("bare", path, 5)["fps"])
         # Each run between the two beside it.
         ratios = [2 * fps / (before + after) for fps, before, after in zip(run, bare, bare[1:], strict=False)]

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 BUILD = ROOT / "build" / "bench" / "run"
 STREET = DATA / "videos" / "vtest.avi"
+STREET_TIMES = 3
 FILM_WH, FILM_FRAMES, FILM_FPS = (1280, 720), 1500, 30
 BOXES, CELLS, CLASSES, SIDE = 60, 8400, 80, 640
 _MOBILENET = DATA / "models" / "mobilenet_v2" / "mobilenet_v2-b0353104.pth"
@@ -44,6 +45,16 @@ def free_detector() -> Path:
     described = {"task": "detect", "stride": "32", "batch": "1", "imgsz": str([SIDE, SIDE]), "names": str(names)}
     helper.set_model_props(model, described)
     onnx.save(model, path)
+    return path
+
+
+def street() -> Path:
+    """The street's video three times over, frame by frame the same: of 3 seconds its opening would be a part."""
+    path = BUILD / "street.avi"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        looped = ["-stream_loop", str(STREET_TIMES - 1), "-i", str(STREET), "-c", "copy"]
+        subprocess.run(["ffmpeg", "-loglevel", "error", "-y", *looped, str(path)], check=True)
     return path
 
 

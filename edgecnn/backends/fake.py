@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.backends.session import require_feeds
+from edgecnn.backends.session import FeedGuard
 from edgecnn.core.tensors import Arrays, TensorSpec
 
 
@@ -18,9 +18,10 @@ class FakeSession:
 
     Args:
         compute: From the input array to the output array.
-        input_shape: Of the one input, ``input``, float32.
+        input_shape: Of the one input, ``input``.
         output_shape: Of the one output, ``output``, float32.
         seconds: How long a ``run`` takes, slept.
+        dtype: Of the input.
     """
 
     reuses_outputs = False
@@ -32,9 +33,11 @@ class FakeSession:
         input_shape: tuple[int, ...],
         output_shape: tuple[int, ...],
         seconds: float = 0.0,
+        dtype: str = "float32",
     ) -> None:
-        self.inputs = (TensorSpec(name="input", dtype="float32", shape=input_shape),)
+        self.inputs = (TensorSpec(name="input", dtype=dtype, shape=input_shape),)
         self.outputs = (TensorSpec(name="output", dtype="float32", shape=output_shape),)
+        self._guard = FeedGuard(self.inputs)
         self.description = "fake"
         self.closed = False
         self._compute = compute
@@ -44,7 +47,7 @@ class FakeSession:
         """One computation; the array belongs to the caller."""
         if self.closed:
             raise RuntimeError("the session is closed")
-        require_feeds(feeds, self.inputs)
+        self._guard.require(feeds)
         if self._seconds:
             time.sleep(self._seconds)
         return {"output": np.array(self._compute(feeds["input"]), dtype=np.float32)}

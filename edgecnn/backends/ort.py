@@ -8,7 +8,7 @@ from typing import Any
 
 import onnxruntime as ort
 
-from edgecnn.backends.session import require_feeds
+from edgecnn.backends.session import FeedGuard
 from edgecnn.core.tensors import Arrays, TensorSpec
 from edgecnn.errors import InputError
 
@@ -77,12 +77,13 @@ class OrtSession:
             raise InputError(f"model {name}: ONNX Runtime cannot load it: {reason}", remedy) from None
         self.inputs = tuple(_spec(value) for value in self._session.get_inputs())
         self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
+        self._guard = FeedGuard(self.inputs)
         self.description = f"ONNX Runtime {ort.__version__}, CPU"
         self._names = [value.name for value in self.outputs]
 
     def run(self, feeds: Arrays) -> Arrays:
         """One inference; see ``Session``."""
-        require_feeds(feeds, self.inputs)
+        self._guard.require(feeds)
         outputs: list[Any] = self._session.run(self._names, dict(feeds))  # pyright: ignore[reportAssignmentType]
         return dict(zip(self._names, outputs, strict=True))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgecnn.backends.compiler_module import load_compiler
 from edgecnn.backends.cuda import call, cuda_runtime
-from edgecnn.backends.session import require_feeds
+from edgecnn.backends.session import FeedGuard
 from edgecnn.backends.trt_buffers import Buffer
 from edgecnn.backends.trt_build import load_engine
 from edgecnn.backends.trt_options import sizes_of
@@ -108,6 +108,7 @@ class TensorRtSession:
         self.engine = TensorRtEngine(plan) if isinstance(plan, Path) else plan
         self.inputs, self.outputs = self.engine.inputs, self.engine.outputs
         self.description = self.engine.description
+        self._guard = FeedGuard(self.inputs)
         self._cuda: Any = self.engine.cuda
         self._context = self.engine.new_context()
         self._stream: Any = self._call(self._cuda.cudaStreamCreate())
@@ -128,7 +129,7 @@ class TensorRtSession:
 
     def run(self, feeds: Arrays) -> Arrays:
         """One inference; see ``Session``."""
-        require_feeds(feeds, self.inputs)
+        self._guard.require(feeds)
         for spec in self.inputs:
             np.copyto(self._buffers[spec.name].host, feeds[spec.name])
         if self._graph is None and self._warm and self._records:
@@ -155,7 +156,7 @@ class TensorRtSession:
             def report_layer_time(self, layer_name: str, ms: float) -> None:
                 times.setdefault(layer_name, []).append(ms)
 
-        require_feeds(feeds, self.inputs)
+        self._guard.require(feeds)
         context = self.engine.new_context()
         context.profiler = Profiler()
         for name, buffer in self._buffers.items():

@@ -120,8 +120,11 @@ def run_pipeline(
         thread.start()
     try:
         left = -1 if max_frames is None else max_frames
-        while left and not (stop.is_set() or over.is_set() or preparation.finished):
-            left -= _infer(session, usage, preparation, finishing, metrics, left)
+        while left and not (stop.is_set() or over.is_set()):
+            done = _infer(session, usage, preparation, finishing, metrics, left)
+            if not done and preparation.finished:
+                break
+            left -= done
     finally:
         seconds = time.monotonic() - begin
         for part in (watch, preparation, finishing, *captures.values()):

@@ -18,7 +18,6 @@ from edgecnn.backends.fake import FakeSession
 from edgecnn.core.classifier import Classifier
 from edgecnn.core.frame import Frame
 from edgecnn.core.preprocess import Embedding, Preprocess
-from edgecnn.core.tensors import TensorSpec
 from edgecnn.errors import InputError
 from edgecnn.runtime.pipeline import RunResult, run_pipeline
 from edgecnn.runtime.sources.folder import FolderSource
@@ -95,8 +94,7 @@ def test_results_are_those_of_the_frame(scripted: Any, recording: Any) -> None:
 
 def embedded_session() -> tuple[FakeSession, Classifier]:
     """A network that takes uint8 frames of 8 x 8."""
-    session = FakeSession(lambda frame: frame.mean(axis=(1, 2)), (1, 8, 8, 3), (1, 3))
-    session.inputs = (TensorSpec(name="input", dtype="uint8", shape=(1, 8, 8, 3)),)
+    session = FakeSession(lambda frame: frame.mean(axis=(1, 2)), (1, 8, 8, 3), (1, 3), dtype="uint8")
     spec = Preprocess(size_hw=(4, 4), embed=Embedding(frame_hw=(8, 8)))
     return session, Classifier(spec, CLASSIFIER.labels, "logits")
 
