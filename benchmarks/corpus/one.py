@@ -18,7 +18,8 @@ from edgecnn.build.results import Conversion, StageResult
 from edgecnn.build.sources import recipe_from
 from edgecnn.build.store import Store
 from edgecnn.core.progress import Silent
-from edgecnn.core.recipe import DataPart, GatePart, Precision, QuantizePart, Recipe
+from edgecnn.core.quantize_part import Precision
+from edgecnn.core.recipe import DataPart, GatePart, QuantizePart, Recipe
 from edgecnn.errors import EdgecnnError
 from edgecnn.graph.batch_norm import batch_norms
 from edgecnn.graph.fold_bn import foldable_batch_norms
