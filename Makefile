@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := build/bench
 # Tests that wait, time, or talk to servers: one at a time.
-ALONE := tests/e2e $(addprefix tests/unit/,backends deploy profiling runtime)
+ALONE := tests/e2e/live $(addprefix tests/unit/,backends deploy profiling runtime)
 
 .DEFAULT_GOAL := help
 .PHONY: help install system demo test check format schemas constraints bench-check bench-quantize bench-estimate bench-runtime bench-profile bench-train corpus clean

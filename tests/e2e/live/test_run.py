@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 Run = Any  # the fixture edgecnn of conftest.py
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CAMERA = "synthetic://160x120@30"
 
 
