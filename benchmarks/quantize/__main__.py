@@ -23,7 +23,7 @@ from benchmarks.quantize.cases import CASES, Case, channels_first, model_section
 from benchmarks.quantize.child import Finished, run_child
 from benchmarks.quantize.graph_figures import int8_share, time_in_turn
 from benchmarks.quantize.judge import Judge, classifier_judge, detector_judge
-from benchmarks.quantize.pictures import Split, network_inputs, split_coco, split_imagenet
+from benchmarks.quantize.pictures import Split, network_inputs
 from benchmarks.quantize.table import print_case
 from benchmarks.quantize.tools import FAMILIES, TOOLS, Job, Tool
 
@@ -42,7 +42,7 @@ def main() -> None:
     for case in CASES:
         if case.name not in options.only:
             continue
-        split = (split_imagenet if case.task == "classification" else split_coco)(options.data, bench)
+        split = case.pictures(options.data, bench)
         result = _run_case(case, split, options, console)
         document["cases"].append(result)
         # Written after every network, so that a run that is stopped keeps what it has.

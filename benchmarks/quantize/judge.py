@@ -103,7 +103,8 @@ def detector_judge(fp32: Path, case: Case, split: Split) -> tuple[Judge, Judgeme
     """The judge of a detector, and what it says of FP32 itself."""
     labels = split.names
     assert labels is not None
-    truth = open_detection_set(str(split.truth)).labelled_for(labels)
+    truth = open_detection_set(str(split.truth)).labelled_for(labels) if case.labelled else None
+    pictures = split.judged if truth is None else truth
 
     def found_by(path: Path) -> tuple[Detections, ...]:
         session = open_to_judge(path)
@@ -116,17 +117,19 @@ def detector_judge(fp32: Path, case: Case, split: Split) -> tuple[Judge, Judgeme
         # The outputs' activation is settled with FP32's own layout wherever the graph still has FP32's outputs.
         layout = settled.get(tuple(spec.name for spec in specs))
         if layout is None:
-            samples = [network(preprocess(read_image(p), case.preprocess)) for p in truth.paths[:_SETTLING_PICTURES]]
+            samples = [network(preprocess(read_image(p), case.preprocess)) for p in split.judged[:_SETTLING_PICTURES]]
             size = case.preprocess.size_hw
             layout = settle_layout(detect_layout(specs, size, len(labels)), samples, size)
             settled[tuple(spec.name for spec in specs)] = layout
-        return predict_detections(network, truth, Detector(case.preprocess, labels, layout), Silent(), "judge")
+        return predict_detections(network, pictures, Detector(case.preprocess, labels, layout), Silent(), "judge")
 
     settled: dict[tuple[str, ...], Any] = {}
     expected = found_by(fp32)
 
     def judged(found: tuple[Detections, ...]) -> Judgement:
-        figure = average_precisions(found, truth)["map"] if any(len(one) for one in found) else 0.0
+        figure = None
+        if truth is not None:
+            figure = average_precisions(found, truth)["map"] if any(len(one) for one in found) else 0.0
         shown = [[one.above(_SHOWN) for one in each] for each in (expected, found)]
         return Judgement(figure, box_agreement(*shown), None)
 

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.runtime.ours import FAIR_CAMERAS, INFERENCE_S
-from benchmarks.runtime.parts import BUILD, ROOT, STREET, bundle, film, free_detector, street
+from benchmarks.runtime.parts import BUILD, ROOT, RTSP_SERVER, STREET, bundle, film, free_detector, street
 from edgecnn.core.percentiles import nearest_rank
 
 _RESULTS = ROOT / "benchmarks" / "results" / "runtime.json"
 _ULTRALYTICS = ROOT / "build" / "bench" / "venv-ultralytics" / "bin" / "python"
-_SERVER = ["/usr/bin/python3", str(ROOT / "tests" / "e2e" / "rtsp_server.py")]
 _BUSY = [sys.executable, "-m", "benchmarks.runtime.peers", "busy", str(STREET), "60"]
 _NETWORKS = ("mobilenet", "yolox-nano")
 _SOURCE_MS = 1000 / 60
@@ -162,7 +161,7 @@ def _overload(options: argparse.Namespace) -> dict[str, Any]:
     _say(f"overload: frame age p99 {p99:.1f} ms (bar {bar:.1f}), first third {first:.1f}, last {last:.1f}")
     environment = {**os.environ, "RTSP_FPS": "60"}
     cameras: dict[str, dict[str, float]] = {}
-    with subprocess.Popen([*_SERVER, "0"], stdout=subprocess.PIPE, text=True, env=environment) as server:
+    with subprocess.Popen([*RTSP_SERVER, "0"], stdout=subprocess.PIPE, text=True, env=environment) as server:
         assert server.stdout is not None
         address = f"rtsp://127.0.0.1:{int(server.stdout.readline())}/clock"
         for name, measure in (("edgecnn", _ours), ("plain OpenCV loop", _peer)):

@@ -11,6 +11,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 ROOT = Path(__file__).parents[2]
+# With the Python that has GStreamer's bindings; the port comes behind it.
+RTSP_SERVER = ("/usr/bin/python3", str(ROOT / "tests" / "e2e" / "live" / "rtsp_server.py"))
 DATA = ROOT.parent / "shared" / "data"
 BUILD = ROOT / "build" / "bench" / "run"
 STREET = DATA / "videos" / "vtest.avi"

@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.runtime.broker import Broker, Consumer
-from benchmarks.runtime.parts import ROOT, bundle
+from benchmarks.runtime.parts import ROOT, RTSP_SERVER, bundle
 
-_SERVER = ["/usr/bin/python3", str(ROOT / "tests" / "e2e" / "rtsp_server.py")]
 _WARM_UP_S = 300.0
 _SLOPE_MB = 1.0
 _GROWTH = 4
@@ -151,7 +150,7 @@ def complaints(soaked: Soaked, warm_up_s: float = _WARM_UP_S) -> list[str]:
 
 
 def _serve(port: int) -> tuple[subprocess.Popen[str], int]:
-    server = subprocess.Popen([*_SERVER, str(port)], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen([*RTSP_SERVER, str(port)], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     line = server.stdout.readline().strip()
     server.stdout.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from edgecnn.build import stages
@@ -70,42 +72,69 @@ def fp16_control(work: Work, folded: StageResult) -> StageResult | None:
 
 
 def _to_int8(work: Work, folded: StageResult, *, search: bool) -> StageResult:
-    """INT8 that keeps the gates: calibrated, else trained on, else with the smallest part left out that a search tries.
-
-    Which of these are tried is the recipe's choice.
-    """
-    most = work.recipe.quantize.max_fp16_share if search else 0.0
-    calibrated = Quantizer(work, folded.artifact)
-    tries: list[tuple[Quantizer, float, str]] = [(calibrated, 0.0, "quantize")]
-    if (qat := work.recipe.quantize.qat) is not None:
-        trained = (Quantizer(work, folded.artifact, work.qat), 0.0, "quantize what was trained with quantization")
-        tries = [trained] if qat.when == "always" else [*tries, trained]
-    for share in (part * most for part in _SHARES if most):
-        tries.append((calibrated, share, f"quantize, with {share:.0%} of the multiply-accumulates left out"))
-    for number, (quantizer, share, said) in enumerate(tries, start=1):
+    """INT8 that keeps the gates: the first of ``_tries`` that does."""
+    missed: GateMissed | None = None
+    for attempt in _tries(work, folded, search=search):
+        if missed is not None:
+            work.progress.note(missed.message)
         notes = list(work.notes)
-        work.progress.note(said)
+        work.progress.note(attempt.said)
+        trains = attempt.quantizer.trains
         try:
-            gates = _for_trained(work) if quantizer.trains else None
-            result = _kept(work, quantizer.quantize(share), folded, gates)
-            if search and isinstance(result.accuracy, Accuracy) and not quantizer.trains:
+            made = attempt.quantizer.quantize(attempt.fp16_share, additions=attempt.additions)
+            result = _kept(work, made, folded, _for_trained(work) if trains else None)
+            if search and isinstance(result.accuracy, Accuracy) and not trains:
                 require_few_changes(result.accuracy, work.recipe.gates)
         except GateMissed as error:
             work.notes[:] = notes
-            if number == len(tries):
-                raise
-            work.progress.note(error.message)
+            missed = error
             continue
-        detail = result.artifact.manifest.detail
+        detail = made.manifest.detail
         because = f" ({detail['because']})" if "because" in detail else ""
         work.notes.append(f"what is not INT8 is {detail['the rest']} in the file{because}")
         if pictures := detail.get("pictures trained on"):
             work.notes.append(f"trained with its quantization on {pictures} pictures")
+        if not attempt.additions:
+            work.notes.append(f"residual additions read {detail['the rest']} in place of INT8")
         if left := detail["left out for accuracy"]:
             part = 1 - detail["part of the MACs in INT8"]
             work.notes.append(f"{len(left)} layers, {part:.1%} of the multiply-accumulates, are left out of INT8")
         return result
-    raise AssertionError("the last try raises or returns")
+    assert missed is not None
+    raise missed
+
+
+@dataclass(frozen=True)
+class _Try:
+    """One way to INT8, as ``Quantizer.quantize`` takes it, and what is said of it."""
+
+    quantizer: Quantizer
+    fp16_share: float
+    additions: bool
+    said: str
+
+
+def _tries(work: Work, folded: StageResult, *, search: bool) -> Iterator[_Try]:
+    """Calibrated, else trained on, else with as little as possible left out: residual additions, then layers, too.
+
+    Which of these are tried is the recipe's choice.
+    """
+    calibrated = Quantizer(work, folded.artifact)
+    qat = work.recipe.quantize.qat
+    if qat is None or qat.when != "always":
+        yield _Try(calibrated, 0.0, True, "quantize")
+    if qat is not None:
+        yield _Try(Quantizer(work, folded.artifact, work.qat), 0.0, True, "quantize what was trained with quantization")
+    if not search:
+        return
+    # An addition computes next to nothing, but on the way from input to output there may be many.
+    additions = calibrated.has_additions
+    if additions:
+        yield _Try(calibrated, 0.0, False, "quantize, with additions left out")
+    for share in (part * work.recipe.quantize.max_fp16_share for part in _SHARES):
+        if share:
+            said = f"quantize, with {share:.0%} of the multiply-accumulates left out"
+            yield _Try(calibrated, share, not additions, said)
 
 
 def _for_trained(work: Work) -> GatePart:

@@ -26,7 +26,7 @@ from edgecnn.graph.model import save_model
 from edgecnn.graph.opset import TYPED_SCALES, raise_opset
 from edgecnn.graph.prepare import infer_shapes, run_passes
 from edgecnn.quantize.calibration_file import load_calibrated
-from edgecnn.quantize.network import Calibrated, layers_to_leave, quantize_layers, round_again
+from edgecnn.quantize.network import Calibrated, has_additions, layers_to_leave, quantize_layers, round_again
 from edgecnn.quantize.rounding import frames_to_round
 from edgecnn.quantize.schemes import ONNXRUNTIME_X86, tensorrt_scheme
 from edgecnn.quantize.validate import validate
@@ -55,12 +55,18 @@ class Quantizer:
         """Whether the network is trained on."""
         return self._qat is not None
 
-    def quantize(self, fp16_share: float) -> Artifact:
+    @property
+    def has_additions(self) -> bool:
+        """Whether residual additions read INT8, and could read what is more exact."""
+        return has_additions(self._calibrated, self._scheme)
+
+    def quantize(self, fp16_share: float, *, additions: bool = True) -> Artifact:
         """Compute convolutions and fully connected layers in INT8.
 
         Args:
             fp16_share: Part of the multiply-accumulates that may be left out, in the layers that disturb the output
                 most; with 0 every layer that can be in INT8 is.
+            additions: Whether residual additions read one of their inputs in INT8, where the target can use that.
 
         Raises:
             GateMissed: Nothing can be quantized, or the output is too far from the parent's.
@@ -71,12 +77,12 @@ class Quantizer:
             calibrated = self._calibrated
             left = layers_to_leave(calibrated, self._sensitivities, fp16_share) if fp16_share else ()
             chosen = calibrated.layers.keys() - set(left)
-            if left and work.recipe.quantize.rounding == "learned":
+            if (left or not additions) and work.recipe.quantize.rounding == "learned":
                 pictures = self._pictures.spread(frames_to_round(calibrated.model))
                 feeds = feeds_of(calibrated.model, pictures, work.recipe.preprocess)
                 with work.progress.task("round layers again", len(chosen)) as task:
-                    calibrated = round_again(calibrated, self._scheme, chosen, feeds, task.advance)
-            quantized = quantize_layers(calibrated, self._scheme, chosen)
+                    calibrated = round_again(calibrated, self._scheme, chosen, feeds, task.advance, additions=additions)
+            quantized = quantize_layers(calibrated, self._scheme, chosen, additions=additions)
             run_passes(quantized.model, (clean_up, infer_shapes))
             model, rest = self._type_rest(quantized.model)
             self._require_valid(model)
@@ -100,6 +106,7 @@ class Quantizer:
             "frames": work.frames.identity(),
             "scheme": asdict(self._scheme),
             "fp16_share": fp16_share,
+            **({} if additions else {"additions": False}),
             **({"values": True} if work.frames.task == "regression" else {}),
             **({"qat": identity_of(self._qat)} if self._qat is not None else {}),
         }

@@ -60,10 +60,11 @@ def read_weights(layer: ir.Node) -> LayerWeights | None:
     inputs_first = layer.op_type != "Conv" and attribute_ints(layer, "transB", 0)[0] == 0
     form = weight.astype(np.float64).reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
     form = form.swapaxes(1, 2) if inputs_first else form
+    alpha = _float(layer, "alpha")
     # A single bias stands for all outputs, and what differs from row to row has more numbers than there are outputs.
     bias = np.broadcast_to(bias, np.broadcast_shapes(bias.shape, (groups * form.shape[1],)))
     return LayerWeights(
-        weight=form * _float(layer, "alpha"),
+        weight=form if alpha == 1 else form * alpha,  # no second array of a hundred million weights
         bias=bias.astype(np.float64) * _float(layer, "beta"),
         shape=weight.shape,
         dtype=weight.dtype,

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgecnn.core.files import write_text
-from edgecnn.graph.layer_weights import Float64
 from edgecnn.graph.model import load_model, save_model
 from edgecnn.quantize.layer_rounding import Rounding
 from edgecnn.quantize.network import Calibrated
@@ -21,17 +18,14 @@ _MODEL, _NUMBERS, _TEXT = "model.onnx", "roundings.npz", "calibration.json"
 
 
 def save_calibrated(calibrated: Calibrated, folder: Path) -> None:
-    """Write all of it, in the same bytes every time; ``folder`` is made.
-
-    Weights are stored as the whole numbers that they are on their grid.
-    """
+    """Write all of it, in the same bytes every time; ``folder`` is made."""
     folder.mkdir()
     save_model(calibrated.model, folder / _MODEL)
     arrays = {
         f"{part}{index}": array
         for index, rounding in enumerate(calibrated.roundings.values())
         for part, array in (
-            ("steps", np.rint(rounding.weight / _sizes(rounding.weight, rounding.scales)).astype(np.int8)),
+            ("steps", rounding.steps),
             ("bias", rounding.bias),
             ("scales", rounding.scales),
         )
@@ -53,8 +47,7 @@ def load_calibrated(folder: Path) -> Calibrated:
     roundings: dict[str, Rounding] = {}
     with np.load(folder / _NUMBERS) as arrays:
         for index, name in enumerate(numbers["roundings"]):
-            steps, bias, scales = (arrays[f"{part}{index}"] for part in ("steps", "bias", "scales"))
-            roundings[name] = Rounding(steps * _sizes(steps, scales), bias, scales)
+            roundings[name] = Rounding(*(arrays[f"{part}{index}"] for part in ("steps", "bias", "scales")))
     return Calibrated(
         load_model(folder / _MODEL),
         numbers["layers"],
@@ -63,8 +56,3 @@ def load_calibrated(folder: Path) -> Calibrated:
         roundings,
         numbers["counts"],
     )
-
-
-def _sizes(weight: npt.NDArray[Any], scales: npt.NDArray[np.float32]) -> Float64:
-    """The size of each channel's step, for weights in the form of ``LayerWeights``."""
-    return scales.astype(np.float64).reshape(*weight.shape[:2], 1, 1)

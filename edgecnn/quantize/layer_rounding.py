@@ -28,14 +28,19 @@ class Rounding:
     """A layer on the INT8 grid.
 
     Attributes:
-        weight: In the form of ``LayerWeights``, every value a whole multiple of its output channel's scale.
+        steps: Weights in the form of ``LayerWeights``, as multiples of their output channel's scale.
         bias: (outputs,), with the mean error of each output taken out.
         scales: (outputs,).
     """
 
-    weight: Float64
+    steps: npt.NDArray[np.int8]
     bias: Float64
     scales: npt.NDArray[np.float32]
+
+    @property
+    def weight(self) -> Float64:
+        """What the steps stand for, in the form of ``LayerWeights``."""
+        return self.steps * self.scales.astype(np.float64).reshape(*self.steps.shape[:2], 1, 1)
 
 
 def is_small(weights: LayerWeights) -> bool:
@@ -64,16 +69,17 @@ def round_layer(weights: LayerWeights, seen: Moments, *, learned: bool) -> Round
         # "SparseGPT", 2023).
         kept = kernel != 0 if is_two_of_four(weights.weight) else np.ones(kernel.shape, dtype=bool)
         found = _learned(_refitted(exact, square, cross), step, square, kept)
-        weight, bias = found[..., :-1], found[..., -1]
+        steps, bias = _steps(found[..., :-1], step).astype(np.int8), found[..., -1]
     else:
-        weight, bias = np.empty_like(kernel), weights.bias.reshape(groups, outputs).copy()
+        steps, bias = np.empty(kernel.shape, dtype=np.int8), weights.bias.reshape(groups, outputs).copy()
         # A fully connected layer can have 100 million weights: no second array of that size is made on the way.
         for part in (np.s_[:, first : first + _OUTPUTS_AT_ONCE] for first in range(0, outputs, _OUTPUTS_AT_ONCE)):
-            weight[part] = _on_grid(kernel[part], step[part])
+            whole = _steps(kernel[part], step[part])
+            steps[part] = whole
             if not blind:  # mean of W x - V q with x = q + e, over the samples
-                lost = (kernel[part] - weight[part]) @ square[:, :-1] + kernel[part] @ cross[:, :-1]
+                lost = (kernel[part] - whole * step[part]) @ square[:, :-1] + kernel[part] @ cross[:, :-1]
                 bias[part] += lost[..., -1]
-    return Rounding(weight.reshape(groups, outputs, taken, taps), bias.reshape(-1), scales.reshape(-1))
+    return Rounding(steps.reshape(groups, outputs, taken, taps), bias.reshape(-1), scales.reshape(-1))
 
 
 def _regular(square: Float64, firmness: float) -> Float64:
@@ -100,12 +106,12 @@ def _learned(wanted: Float64, step: Float64, square: Float64, kept: npt.NDArray[
     kept = np.take_along_axis(kept, order[:, None, :-1], axis=2)
     factor = np.linalg.cholesky(np.linalg.inv(regular)).swapaxes(1, 2)
     for column in range(inputs):
-        rounded = _on_grid(wanted[..., column : column + 1], step) * kept[..., column : column + 1]
+        rounded = _steps(wanted[..., column : column + 1], step) * step * kept[..., column : column + 1]
         error = (wanted[..., column : column + 1] - rounded) / factor[:, column, column, None, None]
         wanted[..., column + 1 :] -= error * factor[:, None, column, column + 1 :]
         wanted[..., column : column + 1] = rounded
     return np.take_along_axis(wanted, np.argsort(order, axis=1)[:, None, :], axis=2)
 
 
-def _on_grid(values: Float64, step: Float64) -> Float64:
-    return np.clip(np.rint(values / step), -QUANT_MAX, QUANT_MAX) * step
+def _steps(values: Float64, step: Float64) -> Float64:
+    return np.clip(np.rint(values / step), -QUANT_MAX, QUANT_MAX)

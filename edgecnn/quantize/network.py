@@ -115,20 +115,28 @@ def calibrate_network(
     return Calibrated(model, layers, total, ranges, roundings, counts)
 
 
-def quantize_layers(calibrated: Calibrated, scheme: Scheme, chosen: Collection[str]) -> Quantized:
+def quantize_layers(
+    calibrated: Calibrated, scheme: Scheme, chosen: Collection[str], *, additions: bool = True
+) -> Quantized:
     """Write the quantization of some layers into a copy of the network.
 
     Args:
         calibrated: What ``calibrate_network`` found.
         scheme: The target's rules.
         chosen: Names of the layers, of ``calibrated.layers``.
+        additions: Whether residual additions get one of their inputs in INT8.
     """
     model = ir.from_proto(ir.to_proto(calibrated.model))
-    placement = placement_of(model, calibrated, scheme, chosen)
+    placement = placement_of(model, calibrated, scheme, chosen, additions=additions)
     scales = apply_roundings(model, placement, calibrated.roundings)
     insert_qdq(model, placement, calibrated.ranges, scales, scheme)
     done = sum(calibrated.layers[name] for name in chosen)
-    counts = {"layers in INT8": len(placement.weights), "layers left out": len(placement.left_out), **calibrated.counts}
+    counts = {
+        "layers in INT8": len(placement.weights),
+        "layers left out": len(placement.left_out),
+        "additions in INT8": len(_additions(placement)),
+        **calibrated.counts,
+    }
     return Quantized(model, done / calibrated.total_macs if calibrated.total_macs else 1.0, counts)
 
 
@@ -138,6 +146,8 @@ def round_again(
     chosen: Collection[str],
     frames: Iterable[Arrays],
     advance: Callable[[], None] = lambda: None,
+    *,
+    additions: bool = True,
 ) -> Calibrated:
     """Learn the roundings anew for some layers: those of all layers make up for errors that others no longer make.
 
@@ -147,19 +157,38 @@ def round_again(
         chosen: Names of the layers, of ``calibrated.layers``.
         frames: Feeds; all are kept.
         advance: Called after each layer.
+        additions: Whether residual additions get one of their inputs in INT8.
     """
-    placement = placement_of(calibrated.model, calibrated, scheme, chosen)
+    placement = placement_of(calibrated.model, calibrated, scheme, chosen, additions=additions)
     roundings = find_roundings(calibrated.model, placement, calibrated.ranges, frames, scheme=scheme, advance=advance)
     return replace(calibrated, roundings=roundings)
 
 
-def placement_of(model: ir.Model, calibrated: Calibrated, scheme: Scheme, chosen: Collection[str]) -> Placement:
-    """Where Q/DQ go, in the calibrated model or a copy of it, if only some layers are quantized."""
+def placement_of(
+    model: ir.Model, calibrated: Calibrated, scheme: Scheme, chosen: Collection[str], *, additions: bool = True
+) -> Placement:
+    """Where Q/DQ go, in the calibrated model or a copy of it, if only some layers are quantized.
+
+    Without ``additions``, those of TensorRT's scheme read both inputs as they are.
+    """
     left = {str(node.name) for node in model.graph if is_linear_layer(node)} - set(chosen)
+    if not additions and not scheme.operators:
+        left |= {str(node.name) for node in model.graph if node.op_type == "Add"}
     placement = place(model, left, scheme)
     for value in [value for value in placement.activations if value.name not in calibrated.ranges]:
         del placement.activations[value]  # with other layers chosen, an addition's other branch counts as the identity
     return placement
+
+
+def has_additions(calibrated: Calibrated, scheme: Scheme) -> bool:
+    """Whether residual additions read INT8 that could as well read what it is made from."""
+    return not scheme.operators and bool(
+        _additions(placement_of(calibrated.model, calibrated, scheme, calibrated.layers))
+    )
+
+
+def _additions(placement: Placement) -> set[ir.Node]:
+    return {node for uses in placement.activations.values() for node, _ in uses if node.op_type == "Add"}
 
 
 def layers_to_leave(calibrated: Calibrated, sensitivities: Mapping[str, float], share: float) -> tuple[str, ...]:

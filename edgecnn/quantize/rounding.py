@@ -15,7 +15,7 @@ from edgecnn.quantize.insert import activation_grid, fake_quantize, insert_qdq
 from edgecnn.quantize.layer_rounding import Rounding, is_small, round_layer
 from edgecnn.quantize.moments import Moments
 from edgecnn.quantize.partial import read_by
-from edgecnn.quantize.place import Placement
+from edgecnn.quantize.place import Placement, WeightPoint
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.samples import PLACES, SAMPLES, matrix_form, sample_columns
 from edgecnn.quantize.schemes import TENSORRT, Scheme
@@ -69,9 +69,7 @@ def find_roundings(
         row to row) have none.
     """
     layers = [
-        _Layer(point.node, weights, learned and is_small(weights))
-        for point in placement.weights
-        if (weights := matrix_form(point))
+        _Layer(point, learned and is_small(weights)) for point in placement.weights if (weights := matrix_form(point))
     ]
     waves, networks, twins = [layers], [model], dict[ir.Node, ir.Node]()
     if learned:
@@ -83,20 +81,21 @@ def find_roundings(
     found: dict[str, Rounding] = {}
     for index, wave in enumerate(waves):
         later = {layer.input for others in waves[index + 1 :] for layer in others}
+        weights = [layer.weights for layer in wave]
         moments = [Moments(whole=layer.learned) for layer in wave]
         grids = [activation_grid(ranges[layer.input], scheme) for layer in wave]
         for frame, arrays in enumerate(pair.observe({layer.input for layer in wave}, later)):
-            for layer, grid, seen in zip(wave, grids, moments, strict=True):
+            for layer, form, grid, seen in zip(wave, weights, grids, moments, strict=True):
                 # The same places in both networks, or in the one.
                 columns = [
-                    sample_columns(each[layer.input], layer.node, layer.weights, np.random.default_rng(frame), places)
+                    sample_columns(each[layer.input], layer.node, form, np.random.default_rng(frame), places)
                     for each in arrays
                 ]
                 # What the range clips is given up: it was chosen so that what stands behind does not need it.
                 exact = np.clip(columns[0], grid.lowest * grid.scale, grid.highest * grid.scale)
                 seen.add(exact, fake_quantize(columns[-1], grid))
-        for layer, seen in zip(wave, moments, strict=True):
-            found[layer.output] = round_layer(layer.weights, seen, learned=layer.learned)
+        for layer, form, seen in zip(wave, weights, moments, strict=True):
+            found[layer.output] = round_layer(form, seen, learned=layer.learned)
             if layer.node in twins:
                 _apply(networks[-1], twins[layer.node], found[layer.output])
             advance()
@@ -136,14 +135,23 @@ class _Layer:
     """A layer to round.
 
     Attributes:
-        node: In the FP32 network.
-        weights: In FP32.
+        point: In the FP32 network.
         learned: Whether it is to be rounded by more than to nearest.
     """
 
-    node: ir.Node
-    weights: LayerWeights
+    point: WeightPoint
     learned: bool
+
+    @property
+    def node(self) -> ir.Node:
+        return self.point.node
+
+    @property
+    def weights(self) -> LayerWeights:
+        """Read anew each time: those of all layers together, in float64, are not to be kept."""
+        found = matrix_form(self.point)
+        assert found is not None
+        return found
 
     @property
     def input(self) -> str:

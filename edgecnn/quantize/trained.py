@@ -100,5 +100,5 @@ def _rounding(layer: ir.Node, scales: npt.NDArray[Any]) -> Rounding:
     assert weights is not None
     step = scales.astype(np.float32).reshape(*weights.weight.shape[:2], 1, 1)
     steps = np.rint(weights.weight.astype(np.float32) / step)  # in FP32, as QuantizeLinear does
-    rounded = np.clip(steps, -QUANT_MAX, QUANT_MAX).astype(np.float64) * step
-    return Rounding(rounded, np.broadcast_to(weights.bias, step.size), step.reshape(-1))
+    whole = np.clip(steps, -QUANT_MAX, QUANT_MAX).astype(np.int8)
+    return Rounding(whole, np.broadcast_to(weights.bias, step.size), step.reshape(-1))

@@ -16,7 +16,7 @@ from edgecnn.quantize import activations
 from edgecnn.quantize.activations import worth_a_node
 from edgecnn.quantize.choose import choose_ranges
 from edgecnn.quantize.integer_forms import suits_gate
-from edgecnn.quantize.network import calibrate_network, quantize_layers, round_again
+from edgecnn.quantize.network import calibrate_network, has_additions, quantize_layers, round_again
 from edgecnn.quantize.output_error import OutputError
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.rounding import frames_to_round
@@ -142,6 +142,42 @@ def test_any_layer_can_be_left_out(graph_of: GraphOf, outputs_of: OutputsOf, lay
 
     assert found.counts["layers in INT8"] == 6
     assert decibels(outputs_of, original, found.model) > BAR_DB
+
+
+def test_additions_can_be_left_out_of_all_layers(graph_of: GraphOf, outputs_of: OutputsOf) -> None:
+    original, model = (graph_of(TEXT, **arrays(0)) for _ in range(2))
+    calibrated = calibrate_network(model, feeds, QuantizePart())
+    scheme = SCHEMES["int8"]
+
+    again = round_again(calibrated, scheme, calibrated.layers, frames(64), additions=False)
+    found = {
+        additions: quantize_layers(each, scheme, calibrated.layers, additions=additions)
+        for additions, each in ((True, calibrated), (False, again))
+    }
+
+    for additions, each in found.items():
+        infer_shapes(each.model)
+        quantized_inputs = {node.outputs[0] for node in each.model.graph if node.op_type == "DequantizeLinear"}
+        read = [value for node in each.model.graph if node.op_type == "Add" for value in node.inputs]
+        pairs = sum(value in quantized_inputs for value in read)
+        assert each.counts["additions in INT8"] == pairs == (2 if additions else 0)
+        assert each.int8_share == 1
+    assert decibels(outputs_of, original, found[False].model) > decibels(outputs_of, original, found[True].model)
+
+
+def test_only_a_target_that_computes_in_float_between_layers_has_additions_to_leave(graph_of: GraphOf) -> None:
+    calibrated = calibrate_network(graph_of(TEXT, **arrays(0)), feeds, QuantizePart())
+    plain = "net (float[1, 3, 4, 4] x) => (float[1, 3, 4, 4] y) { [only] y = Conv(x, w) }"
+    without = calibrate_network(graph_of(plain, w=np.ones((3, 3, 1, 1), np.float32)), plain_feeds, QuantizePart())
+
+    assert has_additions(calibrated, TENSORRT)
+    assert not has_additions(calibrated, ONNXRUNTIME_X86)
+    assert not has_additions(without, TENSORRT)
+
+
+def plain_feeds(purpose: str, most: int | None = None) -> Iterator[dict[str, np.ndarray]]:
+    assert purpose
+    return iter([{"x": feed["x"][..., :4, :4]} for feed in frames(8)])
 
 
 def test_choosing_layers_leaves_what_was_calibrated(graph_of: GraphOf) -> None:
