@@ -86,7 +86,7 @@ def calibrate(work: Work, parent: Artifact, scheme: Scheme) -> Artifact:
         "task": work.frames.task,
     }
     parents = (parent.sha256, replace(pictures, labels=None).sha256())
-    kept = work.store.run(Stage("calibrate", 7, "record", "calibrated", settings, parents, GRAPH_PACKAGES), make)
+    kept = work.store.run(Stage("calibrate", 8, "record", "calibrated", settings, parents, GRAPH_PACKAGES), make)
     if not made:
         work.progress.note("calibrated before with these weights, pictures and settings")
     return kept
@@ -113,5 +113,5 @@ def sensitivities(work: Work, calibration: Artifact, scheme: Scheme) -> dict[str
 
     settings = {"preprocess": work.recipe.preprocess.model_dump(), "scheme": asdict(scheme)}
     parents = (calibration.sha256, pictures.sha256())
-    stage = Stage("sensitivities", 2, "record", "sensitivities.json", settings, parents, GRAPH_PACKAGES)
+    stage = Stage("sensitivities", 3, "record", "sensitivities.json", settings, parents, GRAPH_PACKAGES)
     return json.loads(work.store.run(stage, make).path.read_text(encoding="utf-8"))

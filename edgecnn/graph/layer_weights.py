@@ -99,16 +99,19 @@ def replace_weights(
         suffix: For the names of the new constants.
     """
     name = layer.name or str(layer.outputs[0].name)
+    before = [value for value in layer.inputs[1:] if value is not None]
     stored = add_initializer(graph, f"{name}.{suffix}", weights.stored(weight).astype(weights.dtype))
     layer.replace_input_with(1, stored)
     for attribute in ("alpha", "beta"):
         layer.attributes.pop(attribute, None)
-    if not bias.any() and len(layer.inputs) < 3:
-        return
-    if layer.op_type == "MatMul":
-        layer.op_type = "Gemm"
-    layer.resize_inputs(3)
-    layer.replace_input_with(2, add_initializer(graph, f"{name}.{suffix}_bias", bias.astype(weights.dtype)))
+    if bias.any() or len(layer.inputs) > 2:
+        if layer.op_type == "MatMul":
+            layer.op_type = "Gemm"
+        layer.resize_inputs(3)
+        layer.replace_input_with(2, add_initializer(graph, f"{name}.{suffix}_bias", bias.astype(weights.dtype)))
+    for value in before:  # what was moved several times would no longer fit into the 2 GB of a file
+        if not value.uses() and value.is_initializer():
+            graph.initializers.pop(str(value.name))
 
 
 def attribute_ints(node: ir.Node, name: str, default: int) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from edgecnn.backends.ort import OrtSession
 from edgecnn.core.tensors import Arrays
+from edgecnn.graph.detection_outputs import DECODED
 from edgecnn.graph.model import model_bytes
 
 
@@ -39,14 +40,37 @@ class OutputError:
 
 
 def relative_error(runs: Iterable[Arrays], expected: Iterable[Arrays]) -> float:
-    """The power of the error relative to that of the output over all frames, the sum over all outputs."""
+    """The power of the error relative to that of the output over all frames, the sum over all outputs.
+
+    Of a detector's decoded boxes it is the mean square by which a side moves, as a part of the box's width or height,
+    weighted by the fourth power of the score. In pixels the error of a box would be small beside how far from the
+    corner of the picture it is, and what a network says of the many places where it sees nothing would count as much.
+    (UltraFace on 464 pictures, of FP32's boxes with scores of 0.7 or more those found again at an IoU of 0.9: 91.4%,
+    with pixels 88.6%; with the square of the score 90.7%, but FastestDet fell from 85.7% to 84.5%.)
+    """
     errors: dict[str, float] = {}
     powers: dict[str, float] = {}
     for found, wanted in zip(runs, expected, strict=True):
+        decoded = _are_decoded(wanted)
         for output, array in found.items():
-            errors[output] = errors.get(output, 0.0) + _power(array.astype(np.float64) - wanted[output])
-            powers[output] = powers.get(output, 0.0) + _power(wanted[output].astype(np.float64))
+            exact = wanted[output].astype(np.float64)
+            difference = array - exact
+            if decoded and output == DECODED.boxes:
+                exact = wanted[str(DECODED.scores)].max(axis=2, keepdims=True).astype(np.float64) ** 2
+                difference *= exact / _sizes(wanted[output]) / 2  # of four sides the mean
+            errors[output] = errors.get(output, 0.0) + _power(difference)
+            powers[output] = powers.get(output, 0.0) + _power(exact)
     return sum(error / powers[output] for output, error in errors.items() if powers[output])
+
+
+def _are_decoded(outputs: Arrays) -> bool:
+    return outputs.keys() == {DECODED.boxes, DECODED.scores}
+
+
+def _sizes(boxes: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Width and height of each box, twice, and at least a pixel: (1, N, 4)."""
+    size = np.maximum(boxes[..., 2:].astype(np.float64) - boxes[..., :2], 1.0)
+    return np.concatenate([size, size], axis=-1)
 
 
 def _power(array: npt.NDArray[Any]) -> float:

@@ -89,6 +89,7 @@ def test_what_is_read_can_be_put_back(graph_of: GraphOf, outputs_of: OutputsOf, 
 
     np.testing.assert_allclose(outputs_of(model, x=feed)["y"], 2 * before, atol=ROUNDING)
     assert len(node.inputs) == (3 if "b" in arrays else 2)  # a bias of zeros is not added
+    assert set(model.graph.initializers) == {value.name for value in node.inputs[1:]}  # what was there before is gone
 
 
 @pytest.mark.parametrize("case", [case for case in LAYERS if "b" not in LAYERS[case][1]])
