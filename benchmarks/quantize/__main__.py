@@ -94,7 +94,7 @@ def _run_case(case: Case, split: Split, options: argparse.Namespace, console: Co
     for tool in TOOLS:
         if tool.family not in options.tools or tool.scheme not in case.schemes:
             continue
-        if tool.needs_labels and not case.labelled:
+        if (tool.needs_labels and not case.labelled) or (tool.needs_same and case.same_asked is None):
             continue
         console.print(f"{case.name}: {tool.name}")
         folder = work / "".join(letter if letter.isalnum() else "-" for letter in tool.name)

@@ -29,6 +29,7 @@ class Case:
         labelled: Whether the pictures' labels are the network's. Where not, it is held against FP32 only.
         schemes: Targets that it is quantized for.
         pictures: From the folders of data and of work to the pictures that calibrate and judge.
+        same_asked: Part of the pictures with FP32's class that a further row of ``auto`` asks for.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Case:
     labelled: bool = True
     schemes: tuple[str, ...] = ("tensorrt", "x86")
     pictures: Callable[[Path, Path], Split] = split_imagenet
+    same_asked: float | None = None
 
 
 def _torchvision_case(name: str, weights: str, **fields: Any) -> Case:
@@ -46,7 +48,7 @@ def _torchvision_case(name: str, weights: str, **fields: Any) -> Case:
     return Case(name, "classification", source, spec, **fields)
 
 
-def _efficientnet_lite_case(number: int, size: int, weights: str) -> Case:
+def _efficientnet_lite_case(number: int, size: int, weights: str, **fields: Any) -> Case:
     source = {
         "source": "efficientnet_lite_pytorch:EfficientNet.from_name",
         "arguments": {"model_name": f"efficientnet-lite{number}"},
@@ -56,13 +58,13 @@ def _efficientnet_lite_case(number: int, size: int, weights: str) -> Case:
         size_hw=(size, size), resize="shorter_side", shorter_side=size + 32, interpolation="cubic",
         scale=1, mean=(127,) * 3, std=(128,) * 3,
     )  # fmt: skip
-    return Case(f"efficientnet_lite{number}", "classification", source, spec)
+    return Case(f"efficientnet_lite{number}", "classification", source, spec, **fields)
 
 
 _GREY_LEVELS: dict[str, Any] = {"color": "bgr", "mean": (0, 0, 0), "std": (1, 1, 1), "interpolation": "linear"}
 CASES = (
     _torchvision_case("mobilenet_v2", "{data}/models/mobilenet_v2/mobilenet_v2-b0353104.pth"),
-    _efficientnet_lite_case(0, 224, "{data}/models/efficientnet-lite0/*.pth"),
+    _efficientnet_lite_case(0, 224, "{data}/models/efficientnet-lite0/*.pth", same_asked=0.99),
     Case(
         "yolox_nano",
         "detection",
@@ -107,7 +109,15 @@ CASES = (
 )  # fmt: skip
 
 
-def write_recipe(path: Path, case: Case, model: dict[str, Any], precision: str, labels: tuple[str, ...] | None) -> None:
+def write_recipe(
+    path: Path,
+    case: Case,
+    model: dict[str, Any],
+    precision: str,
+    labels: tuple[str, ...] | None,
+    *,
+    min_agreement: float = 0.0,
+) -> None:
     """Write what ``edgecnn convert`` reads; JSON is YAML too."""
     recipe: dict[str, Any] = {
         "name": case.name.replace("_", "-"),
@@ -116,7 +126,7 @@ def write_recipe(path: Path, case: Case, model: dict[str, Any], precision: str, 
         "preprocess": case.preprocess.model_dump(mode="json"),
         "quantize": {"precision": precision},
         # The benchmark judges; a network below its own bar is to be seen in the table.
-        "gates": {"max_drop": 100.0, "min_agreement": 0.0},
+        "gates": {"max_drop": 100.0, "min_agreement": min_agreement},
     }
     if labels is not None:
         recipe["labels"] = labels

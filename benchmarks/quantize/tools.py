@@ -48,6 +48,7 @@ class Tool:
         scheme: The target that it quantizes for.
         command: From a job to the command and the file that it will make.
         needs_labels: Whether it decides by accuracy.
+        needs_same: Whether it decides by the part of the pictures with FP32's class that a network states.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Tool:
     scheme: str
     command: Callable[[Job], tuple[list[str], Path]]
     needs_labels: bool = False
+    needs_same: bool = False
 
 
 def _onnxruntime(form: str, method: str) -> Callable[[Job], tuple[list[str], Path]]:
@@ -74,10 +76,12 @@ def _peer(environment: str, script: str, *choices: str) -> Callable[[Job], tuple
     return command
 
 
-def _edgecnn(precision: str, scheme: str) -> Callable[[Job], tuple[list[str], Path]]:
+def _edgecnn(precision: str, scheme: str, *, ask_for_same: bool = False) -> Callable[[Job], tuple[list[str], Path]]:
     def command(job: Job) -> tuple[list[str], Path]:
         recipe, out = job.folder / "recipe.yaml", job.folder / "bundle"
-        write_recipe(recipe, job.case, {"source": str(job.fp32.resolve())}, precision, job.split.names)
+        asked = job.case.same_asked if ask_for_same else None
+        source = {"source": str(job.fp32.resolve())}
+        write_recipe(recipe, job.case, source, precision, job.split.names, min_agreement=asked or 0.0)
         words = [sys.executable, "-m", "edgecnn", "convert", str(recipe), "--out", str(out), "--json"]
         words += ["--calib", str(job.split.calibration_source)]
         if precision == "auto":
@@ -92,6 +96,14 @@ def _edgecnn(precision: str, scheme: str) -> Callable[[Job], tuple[list[str], Pa
 TOOLS = (
     Tool("edgecnn int8", "edgecnn", "tensorrt", _edgecnn("int8", "tensorrt")),
     Tool(f"edgecnn auto, drop <= {MAX_DROP}", "edgecnn", "tensorrt", _edgecnn("auto", "tensorrt"), needs_labels=True),
+    Tool(
+        "edgecnn auto, same as asked",
+        "edgecnn",
+        "tensorrt",
+        _edgecnn("auto", "tensorrt", ask_for_same=True),
+        needs_labels=True,
+        needs_same=True,
+    ),
     Tool("onnxruntime S8, entropy", "ort", "tensorrt", _onnxruntime("tensorrt", "entropy")),
     Tool("onnxruntime S8, percentile 99.999", "ort", "tensorrt", _onnxruntime("tensorrt", "percentile")),
     Tool("onnxruntime S8, minmax", "ort", "tensorrt", _onnxruntime("tensorrt", "minmax")),

@@ -64,7 +64,7 @@ def relative_error(runs: Iterable[Arrays], expected: Iterable[Arrays]) -> float:
 
 
 def _are_decoded(outputs: Arrays) -> bool:
-    return outputs.keys() == {DECODED.boxes, DECODED.scores}
+    return set(outputs) == {DECODED.boxes, DECODED.scores}
 
 
 def _sizes(boxes: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -58,23 +60,25 @@ def trials(
     count = min(len(frames), max(1, _MOST_BYTES // max(1, largest)))
     network.kept = [network.kept[index * len(frames) // count] for index in range(count)]
     expected = network.run(outputs)
-    for name, cut in cuts.items():
-        if all(value.name != name + _MARK for value in cut):
-            continue  # no output hangs on it
-        network.advance(cut)
-        session = network.part(outputs, beside_others=False)
-        assert session is not None
+    # Frames side by side, one thread each: the parts are small, and threads would wait for each other at every node.
+    with ThreadPoolExecutor(min(count, os.cpu_count() or 1)) as pool:
+        for name, cut in cuts.items():
+            if all(value.name != name + _MARK for value in cut):
+                continue  # no output hangs on it
+            network.advance(cut)
+            session = network.part(outputs, beside_others=count > 1)
+            assert session is not None
 
-        def trial(seen: Range, name: str = name, session: OrtSession = session) -> float:
-            def run(kept: Arrays) -> Arrays:
-                feeds = {spec.name: kept[spec.name] for spec in session.inputs}
-                feeds[name + _MARK] = _quantized(feeds[name + _MARK], seen, scheme)
-                return session.run(feeds)
+            def trial(seen: Range, name: str = name, session: OrtSession = session) -> float:
+                def run(kept: Arrays) -> Arrays:
+                    feeds = {spec.name: kept[spec.name] for spec in session.inputs}
+                    feeds[name + _MARK] = _quantized(feeds[name + _MARK], seen, scheme)
+                    return session.run(feeds)
 
-            return relative_error(map(run, network.kept), expected)
+                return relative_error(pool.map(run, network.kept), expected)
 
-        yield name, trial
-        session.close()
+            yield name, trial
+            session.close()
 
 
 def activation_errors(
