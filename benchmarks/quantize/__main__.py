@@ -42,7 +42,7 @@ def main() -> None:
     for case in CASES:
         if case.name not in options.only:
             continue
-        split = case.pictures(options.data, bench)
+        split = case.pictures(options.data, bench, options.first)
         result = _run_case(case, split, options, console)
         document["cases"].append(result)
         # Written after every network, so that a run that is stopped keeps what it has.
@@ -58,13 +58,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--bench", type=Path, default=Path("build/bench"), help="environments of peers, and caches")
     parser.add_argument("--only", default=",".join(names), help=f"networks, with commas between: {', '.join(names)}")
     parser.add_argument("--tools", default=",".join(FAMILIES), help=f"of {', '.join(FAMILIES)}")
+    parser.add_argument("--first", type=int, default=0, help="calibrate from this picture on: 0 to 4, of COCO 0 or 1")
     parser.add_argument("--no-timing", action="store_true", help="leave out the times at one thread")
     parser.add_argument("--timeout", type=float, default=1800, help="seconds that a tool may take")
     parser.add_argument("--memory", type=float, default=14, help="GiB that a tool may take")
     parser.add_argument("--x86-device", default="onnxruntime-x86", help="edgecnn's device for ONNX Runtime on x86")
     parser.add_argument("--out", type=Path, help=f"default: {_RESULTS}, or quantize.json in --bench for a part")
     options = parser.parse_args()
-    whole = options.only == ",".join(names) and options.tools == ",".join(FAMILIES)
+    whole = options.only == ",".join(names) and options.tools == ",".join(FAMILIES) and not options.first
     options.only, options.tools = options.only.split(","), options.tools.split(",")
     if unknown := [name for name in options.only if name not in names]:
         parser.error(f"--only {unknown[0]}: known are {', '.join(names)}")

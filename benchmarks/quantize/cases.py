@@ -28,7 +28,8 @@ class Case:
         preprocess: From a picture to its input.
         labelled: Whether the pictures' labels are the network's. Where not, it is held against FP32 only.
         schemes: Targets that it is quantized for.
-        pictures: From the folders of data and of work to the pictures that calibrate and judge.
+        pictures: From the folders of data and of work, and the first picture that calibrates, to the pictures that
+            calibrate and judge.
         same_asked: Part of the pictures with FP32's class that a further row of ``auto`` asks for.
     """
 
@@ -38,7 +39,7 @@ class Case:
     preprocess: Preprocess
     labelled: bool = True
     schemes: tuple[str, ...] = ("tensorrt", "x86")
-    pictures: Callable[[Path, Path], Split] = split_imagenet
+    pictures: Callable[[Path, Path, int], Split] = split_imagenet
     same_asked: float | None = None
 
 

@@ -40,17 +40,17 @@ class Split:
     description: str
 
 
-def split_imagenet(data: Path, work: Path) -> Split:
-    """One picture a class, their names in the classes' order: every fifth calibrates, the others judge."""
+def split_imagenet(data: Path, work: Path, first: int = 0) -> Split:
+    """One picture a class, their names in the classes' order: every fifth from ``first`` calibrates, others judge."""
     paths = tuple(sorted((data / "images" / "imagenet-samples").glob("*.jpg")))
     if len(paths) != 1000:
         raise SystemExit(f"{data}: 1000 pictures are wanted in images/imagenet-samples, {len(paths)} are there")
     calibration, truth = work / "imagenet-calibration.csv", work / "imagenet-judged.csv"
-    judged = [(path, label) for label, path in enumerate(paths) if label % 5]
-    _write_csv(calibration, ("path",), [(path.resolve(),) for path in paths[::5]])
+    judged = [(path, label) for label, path in enumerate(paths) if label % 5 != first % 5]
+    _write_csv(calibration, ("path",), [(path.resolve(),) for path in paths[first % 5 :: 5]])
     _write_csv(truth, ("path", "label"), [(path.resolve(), label) for path, label in judged])
     return Split(
-        calibration=paths[::5],
+        calibration=paths[first % 5 :: 5],
         judged=tuple(path for path, _ in judged),
         labels=tuple(label for _, label in judged),
         calibration_source=calibration,
@@ -60,32 +60,33 @@ def split_imagenet(data: Path, work: Path) -> Split:
     )
 
 
-def split_faces(data: Path, work: Path) -> Split:
+def split_faces(data: Path, work: Path, first: int = 0) -> Split:
     """The ImageNet samples as ``split_imagenet`` has them, for boxes of faces, none of which is labelled."""
-    return replace(split_imagenet(data, work), labels=None, names=("face",))
+    return replace(split_imagenet(data, work, first), labels=None, names=("face",))
 
 
-def split_coco(data: Path, work: Path) -> Split:
-    """coco128 in the order of names: even pictures calibrate, odd ones judge."""
+def split_coco(data: Path, work: Path, first: int = 0) -> Split:
+    """coco128 in the order of names: every other from ``first`` calibrates, the others judge."""
     source = data / "detection" / "coco128"
     document = json.loads((source / "annotations" / "instances_train2017.json").read_text(encoding="utf-8"))
     images = sorted(document["images"], key=lambda image: image["file_name"])
     found = {path.name: path.resolve() for path in sorted((source / "images").rglob("*.jpg"))}
     paths = [found[Path(image["file_name"]).name] for image in images]
-    judged = [{**image, "file_name": str(path)} for image, path in zip(images[1::2], paths[1::2], strict=True)]
+    calibrating, judging = slice(first % 2, None, 2), slice(1 - first % 2, None, 2)
+    judged = [{**image, "file_name": str(path)} for image, path in zip(images[judging], paths[judging], strict=True)]
     numbers = {image["id"] for image in judged}
     annotations = [entry for entry in document["annotations"] if entry["image_id"] in numbers]
     calibration, truth = work / "coco128-calibration.csv", work / "coco128-judged.json"
-    _write_csv(calibration, ("path",), [(path,) for path in paths[::2]])
+    _write_csv(calibration, ("path",), [(path,) for path in paths[calibrating]])
     truth.write_text(json.dumps({**document, "images": judged, "annotations": annotations}), encoding="utf-8")
     return Split(
-        calibration=tuple(paths[::2]),
-        judged=tuple(paths[1::2]),
+        calibration=tuple(paths[calibrating]),
+        judged=tuple(paths[judging]),
         labels=None,
         calibration_source=calibration,
         truth=truth,
         names=tuple(entry["name"] for entry in sorted(document["categories"], key=lambda entry: entry["id"])),
-        description=f"coco128: {len(paths[::2])} pictures calibrate, {len(paths[1::2])} judge",
+        description=f"coco128: {len(paths[calibrating])} pictures calibrate, {len(judged)} judge",
     )
 
 

@@ -115,9 +115,9 @@ class _Try:
 
 
 def _tries(work: Work, folded: StageResult, *, search: bool) -> Iterator[_Try]:
-    """Calibrated, else trained on, else with as little as possible left out: residual additions, then layers, too.
+    """Calibrated, else trained on, else with as little as possible left out: additions, in a search layers too.
 
-    Which of these are tried is the recipe's choice.
+    Whether it is trained on, and how much may be left out, is the recipe's choice.
     """
     calibrated = Quantizer(work, folded.artifact)
     qat = work.recipe.quantize.qat
@@ -125,12 +125,12 @@ def _tries(work: Work, folded: StageResult, *, search: bool) -> Iterator[_Try]:
         yield _Try(calibrated, 0.0, True, "quantize")
     if qat is not None:
         yield _Try(Quantizer(work, folded.artifact, work.qat), 0.0, True, "quantize what was trained with quantization")
-    if not search:
-        return
     # An addition computes next to nothing, but on the way from input to output there may be many.
     additions = calibrated.has_additions
     if additions:
         yield _Try(calibrated, 0.0, False, "quantize, with additions left out")
+    if not search:
+        return
     for share in (part * work.recipe.quantize.max_fp16_share for part in _SHARES):
         if share:
             said = f"quantize, with {share:.0%} of the multiply-accumulates left out"

@@ -1,8 +1,9 @@
-"""Let convolutions pad for themselves."""
+"""Let convolutions and pooling pad for themselves."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -12,26 +13,30 @@ from edgecnn.graph.model import PassResult, constant
 
 
 def fold_pad(model: ir.Model) -> PassResult:
-    """Fold every Pad with zeros into the convolution after it, and write automatic padding out.
+    """Fold every Pad into the convolution or pooling after it that can pad so, and write automatic padding out.
 
     A Pad of its own is a kernel of its own on a GPU, which reads and writes the whole picture, and it separates the
     convolution from the layer that quantization and equalization should see before it. TensorFlow's ``SAME`` padding
-    arrives as a Pad or as the attribute ``auto_pad``; the latter depends on the picture's size and is computed here.
+    arrives as a Pad or as the attribute ``auto_pad``; the latter depends on the picture's size and is computed here for
+    convolutions. These pad with zeros, AveragePool with zeros that count, and MaxPool with minus infinity: zeros do the
+    same to what is never negative, such as a ReLU's output (Keras' ResNets have that).
 
-    Left alone: other modes or values than zero, padding of channels, negative padding, a result used elsewhere too, and
-    ``auto_pad`` where the picture's size is open or strides leave so much out that runtimes differ.
+    Left alone: other modes or values, padding of channels, negative padding, a result used elsewhere too, ``auto_pad``
+    where the picture's size is open or strides leave so much out that runtimes differ, and pooling whose windows could
+    lie beside the picture: padding as wide as the kernel, dilations, sizes rounded up.
     """
     counts = Counter[str]()
     for node in list(model.graph):
-        if node.op_type == "Conv" and node.domain == "":
-            counts["automatic padding written out"] += _write_out(node)
+        if node.op_type in ("Conv", "AveragePool", "MaxPool") and node.domain == "":
+            if node.op_type == "Conv":
+                counts["automatic padding written out"] += _write_out(node)
             while _fold_before(model.graph, node):
                 counts["pads folded"] += 1
     return PassResult(modified=any(counts.values()), counts={name: count for name, count in counts.items() if count})
 
 
 def conv_pads(node: ir.Node, spatial: int) -> tuple[int, ...] | None:
-    """A Conv's padding: the begins of all spatial axes, then the ends; None where it depends on the picture's size."""
+    """A Conv's or pool's padding, first begins and then ends; None where it depends on the picture's size."""
     if _automatic(node) not in ("NOTSET", "VALID"):
         return None
     pads = attribute_ints(node, "pads", 0)
@@ -80,16 +85,42 @@ def _fold_before(graph: ir.Graph, node: ir.Node) -> bool:
     value = pad.inputs[2] if len(pad.inputs) > 2 else None
     fill = constant(value) if value is not None else np.zeros(1)
     axes = pad.inputs[3] if len(pad.inputs) > 3 else None
-    if mode != "constant" or amounts is None or fill is None or fill.any() or axes is not None or amounts.min() < 0:
+    if mode != "constant" or amounts is None or fill is None or axes is not None or amounts.min() < 0:
         return False
     spatial = amounts.size // 2 - 2
     own = conv_pads(node, spatial)
     before, after = amounts[: spatial + 2], amounts[spatial + 2 :]
     if own is None or before[:2].any() or after[:2].any():
         return False
-    added = (*before[2:].tolist(), *after[2:].tolist())
+    pads = [mine + more for mine, more in zip(own, (*before[2:].tolist(), *after[2:].tolist()), strict=True)]
+    if not _pads_with(node, pad.inputs[0], float(fill.item()), own, pads):
+        return False
     node.attributes.pop("auto_pad", None)
-    node.attributes["pads"] = ir.AttrInt64s("pads", [mine + more for mine, more in zip(own, added, strict=True)])
+    node.attributes["pads"] = ir.AttrInt64s("pads", pads)
+    if node.op_type == "AveragePool":
+        node.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 1)
     node.replace_input_with(0, pad.inputs[0])
     graph.remove(pad, safe=True)
     return True
+
+
+def _pads_with(node: ir.Node, data: ir.Value | None, fill: float, own: Sequence[int], pads: Sequence[int]) -> bool:
+    """Whether a layer that pads ``data`` by ``pads`` and not ``own`` does what a Pad with this number does."""
+    if node.op_type == "Conv":
+        return fill == 0
+    kernel = attribute_ints(node, "kernel_shape", 0)
+    if any(amount >= size for amount, size in zip(pads, (*kernel, *kernel), strict=True)):
+        return False
+    if attribute_ints(node, "ceil_mode", 0)[0] or max(for_each_axis(node, "dilations", len(kernel))) > 1:
+        return False
+    if node.op_type == "AveragePool":
+        return fill == 0 and (not any(own) or attribute_ints(node, "count_include_pad", 0)[0] == 1)
+    return len(node.outputs) == 1 and (fill == -np.inf or (fill <= 0 and _never_negative(data)))
+
+
+def _never_negative(value: ir.Value | None) -> bool:
+    node = value.producer() if value is not None else None
+    if node is None or node.domain != "":
+        return False
+    floor = constant(node.inputs[1]) if node.op_type == "Clip" and len(node.inputs) > 1 else None
+    return node.op_type in ("Relu", "Sigmoid") or (floor is not None and bool(floor >= 0))

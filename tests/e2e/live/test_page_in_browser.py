@@ -129,9 +129,13 @@ def set_scheme(browser: Any, scheme: str) -> None:
 
 
 def assert_inked(browser: Any) -> None:
-    """Every chart shows its lines; the load has one only."""
-    wait_for(lambda: all(first > 30 for first, _ in browser.execute_script(INKED)))
-    assert sum(second > 30 for _, second in browser.execute_script(INKED)) >= 3  # two of ages, and temperatures
+    """Every chart comes to show its lines, of which three have a second: both ages, and the temperatures."""
+
+    def inked() -> bool:
+        lines = browser.execute_script(INKED)
+        return all(first > 30 for first, _ in lines) and sum(second > 30 for _, second in lines) >= 3
+
+    assert wait_for(inked)
 
 
 def test_tiles_show_pictures_figures_and_charts(browser: Any, run: _Run) -> None:

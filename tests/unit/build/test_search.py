@@ -48,7 +48,8 @@ def work_of(precision_wanted: Any, share: float) -> Any:
 @pytest.mark.parametrize(
     ("wanted", "share", "additions", "tries"),
     [
-        ("int8", 0.1, True, [ALL]),
+        ("int8", 0.1, True, [ALL, NO_ADDITIONS]),
+        ("int8", 0.1, False, [ALL]),
         ("auto", 0.1, True, [ALL, NO_ADDITIONS, (0.02, False), (0.05, False), (0.1, False)]),
         ("auto", 0.1, False, [ALL, (0.02, True), (0.05, True), (0.1, True)]),
         ("auto", 0.0, True, [ALL, NO_ADDITIONS]),

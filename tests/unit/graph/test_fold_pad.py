@@ -93,6 +93,56 @@ def test_a_pad_goes_into_the_convolution(graph_of: GraphOf, outputs_of: OutputsO
 
 
 ONE_AROUND = pads(0, 0, 1, 1, 0, 0, 1, 1)
+LOWEST = np.float32(-np.inf)
+# What pools whatever Pad, and the pool's padding then.
+POOLED: dict[str, tuple[str, dict[str, np.ndarray], list[int]]] = {
+    "as TensorFlow pads a maximum": (
+        "p = Pad(x, a, lowest) y = MaxPool<kernel_shape = [3, 3], strides = [2, 2]>(p)",
+        {"a": pads(0, 0, 0, 0, 0, 0, 1, 1), "lowest": LOWEST},
+        [0, 0, 1, 1],
+    ),
+    "beside the maximum's own": (
+        "p = Pad(x, a, lowest) y = MaxPool<kernel_shape = [3, 4], pads = [1, 0, 1, 2]>(p)",
+        {"a": pads(0, 0, 1, 2, 0, 0, 0, 1), "lowest": LOWEST},
+        [2, 2, 1, 3],
+    ),
+    "zeros around a ReLU": (
+        "r = Relu(x) p = Pad(r, a) y = MaxPool<kernel_shape = [3, 3], strides = [2, 2]>(p)",
+        {"a": ONE_AROUND},
+        [1, 1, 1, 1],
+    ),
+    "zeros around what is cut off below": (
+        "r = Clip(x, low) p = Pad(r, a) y = MaxPool<kernel_shape = [2, 2]>(p)",
+        {"a": ONE_AROUND, "low": np.float32(0.25)},
+        [1, 1, 1, 1],
+    ),
+    "zeros that an average counts": (
+        "p = Pad(x, a) y = AveragePool<kernel_shape = [3, 3], strides = [2, 2]>(p)",
+        {"a": pads(0, 0, 0, 0, 0, 0, 1, 1)},
+        [0, 0, 1, 1],
+    ),
+    "beside zeros that count already": (
+        "p = Pad(x, a) y = AveragePool<kernel_shape = [3, 3], pads = [1, 1, 1, 1], count_include_pad = 1>(p)",
+        {"a": pads(0, 0, 0, 1, 0, 0, 1, 0)},
+        [1, 2, 2, 1],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", POOLED)
+def test_a_pad_goes_into_pooling(graph_of: GraphOf, outputs_of: OutputsOf, case: str) -> None:
+    body, arrays, expected_pads = POOLED[case]
+    model = graph_of(f"net (float[1, 4, 7, 6] x) => (float[N, C, H, W] y) {{ {body} }}", 13, **arrays)
+    expected = outputs_of(model, x=X)["y"]
+
+    assert fold_pad(model).counts == {"pads folded": 1}
+
+    assert "Pad" not in operators(model)
+    assert list(list(model.graph)[-1].attributes["pads"].as_ints()) == expected_pads
+    np.testing.assert_allclose(outputs_of(model, x=X)["y"], expected, atol=ROUNDING)
+    unchanged(model)
+
+
 STAYS: dict[str, tuple[str, dict[str, np.ndarray]]] = {
     "reflection": ('p = Pad<mode = "reflect">(x, a) y = Conv(p, w)', {"a": ONE_AROUND}),
     "edge": ('p = Pad<mode = "edge">(x, a) y = Conv(p, w)', {"a": ONE_AROUND}),
@@ -109,7 +159,32 @@ STAYS: dict[str, tuple[str, dict[str, np.ndarray]]] = {
     "batch": ("p = Pad(x, a) y = Conv(p, w)", {"a": pads(0, 0, 0, 0, 1, 0, 0, 0)}),
     "cropping": ("p = Pad(x, a) y = Conv(p, w)", {"a": pads(0, 0, -1, 1, 0, 0, 1, 1)}),
     "read by another": ("p = Pad(x, a) c = Conv(p, w) m = ReduceMax(p) y = Add(c, m)", {"a": ONE_AROUND}),
-    "another layer": ("p = Pad(x, a) y = MaxPool<kernel_shape = [3, 3]>(p)", {"a": ONE_AROUND}),
+    "another layer": ("p = Pad(x, a) y = LpPool<kernel_shape = [3, 3]>(p)", {"a": ONE_AROUND}),
+    "zeros before a maximum": ("p = Pad(x, a) y = MaxPool<kernel_shape = [3, 3]>(p)", {"a": ONE_AROUND}),
+    "more than the least before a maximum": (
+        "r = Relu(x) p = Pad(r, a, one) y = MaxPool<kernel_shape = [3, 3]>(p)",
+        {"a": ONE_AROUND, "one": np.float32(1)},
+    ),
+    "as wide as the window": (
+        "r = Relu(x) p = Pad(r, a) y = MaxPool<kernel_shape = [2, 3]>(p)",
+        {"a": pads(0, 0, 2, 0, 0, 0, 0, 0)},
+    ),
+    "a window with gaps": (
+        "r = Relu(x) p = Pad(r, a) y = MaxPool<kernel_shape = [2, 2], dilations = [2, 2]>(p)",
+        {"a": ONE_AROUND},
+    ),
+    "sizes rounded up": (
+        "r = Relu(x) p = Pad(r, a) y = MaxPool<kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1>(p)",
+        {"a": ONE_AROUND},
+    ),
+    "an average that does not count its own": (
+        "p = Pad(x, a) y = AveragePool<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(p)",
+        {"a": ONE_AROUND},
+    ),
+    "an average of another number": (
+        "p = Pad(x, a, one) y = AveragePool<kernel_shape = [3, 3]>(p)",
+        {"a": ONE_AROUND, "one": np.float32(1)},
+    ),
     "an activation between": ("p = Pad(x, a) r = Relu(p) y = Conv(r, w)", {"a": ONE_AROUND}),
 }
 
