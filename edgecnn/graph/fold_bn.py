@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,15 +22,18 @@ def fold_batch_norm(model: ir.Model) -> PassResult:
     """Fold every BatchNormalization next to a Conv, ConvTranspose, Gemm or MatMul with constant weights.
 
     In inference a BatchNorm is ``s x + t`` for each channel (``affine_of``), which is linear, as the layers are.
-    Behind a layer the weights of output channel o become ``s[o] W[o]`` and the bias ``s B + t``. In front of a layer
-    the weights of input channel i become ``W[:, i] s[i]`` and the bias ``B + sum of W[:, i] t[i]``. All in float64.
-    The layer before comes first. Groups and missing biases are handled, as are alpha and beta of a Gemm, which become
-    1. A MatMul gets its bias by becoming a Gemm. New weights are made, so that other users of the old ones keep them.
-    Two BatchNorms in a row that no layer takes become one, which is counted as ``merged``.
+    Behind a layer the weights of output channel o become ``s[o] W[o]`` and the bias ``s B + t``. In front of a
+    layer the weights of input channel i become ``W[:, i] s[i]`` and the bias ``B + sum of W[:, i] t[i]``. All in
+    float64. The layer before comes first; where a Concat joins the channels of several layers, each of them takes
+    its own part of the BatchNorm (as in CSP blocks of YOLO, and in MixNet). Groups and missing biases are handled,
+    as are alpha and beta of a Gemm, which become 1. A MatMul gets its bias by becoming a Gemm. New weights are
+    made, so that other users of the old ones keep them. Two BatchNorms in a row that no layer takes become one,
+    which is counted as ``merged``.
 
     Refused, and counted under these names in the result:
 
-    - ``other producer``: neither what comes before nor what comes after is one of the four operators.
+    - ``other producer``: neither what comes before nor what comes after is one of the four operators, nor a Concat of
+      such alone.
     - ``two consumers``: what lies between the two nodes is used elsewhere too.
     - ``graph output``: what lies between the two nodes leaves the graph.
     - ``not constant``: weights, bias or the BatchNorm's parameters are computed at run time.
@@ -52,8 +55,8 @@ def fold_batch_norm(model: ir.Model) -> PassResult:
             if isinstance(plan, str):
                 refusals[plan] += 1
                 continue
-            _apply(model.graph, plan)
-            counts["merged" if is_batch_norm(plan.kept) else "folded"] += 1
+            _remove(norm, plan, model.graph)
+            counts["merged" if any(is_batch_norm(fold.kept) for fold in plan) else "folded"] += 1
         if counts.total() == done:  # a fold brings others within reach: only a round without one is the last
             return PassResult(modified=done > 0, counts=dict(counts + refusals))
 
@@ -69,7 +72,7 @@ class _Fold:
 
     Attributes:
         first: The node nearer to the graph's inputs.
-        last: The other.
+        last: The other; of a layer in front of a Concat the same.
         kept: The one of them whose name and, MatMul apart, operator the node in their place has.
         parameters: Inputs of that node behind its first: ending of the name, and array.
     """
@@ -80,12 +83,14 @@ class _Fold:
     parameters: Mapping[str, npt.NDArray[Any]]
 
 
-def _plan(norm: ir.Node) -> _Fold | str:
+def _plan(norm: ir.Node) -> tuple[_Fold, ...] | str:
     """How to fold one BatchNorm, or the first reason why not that says more than that there is no layer."""
     reason = _NO_LAYER
-    for attempt in (_behind_layer, _before_layer, _behind_norm):
+    for attempt in (_behind_layer, _behind_joined_layers, _before_layer, _behind_norm):
         found = attempt(norm)
         if isinstance(found, _Fold):
+            return (found,)
+        if isinstance(found, tuple):
             return found
         reason = found if reason == _NO_LAYER else reason
     return reason
@@ -98,10 +103,44 @@ def _behind_layer(norm: ir.Node) -> _Fold | str:
     numbers = _numbers(layer.outputs[0], norm, layer)
     if isinstance(numbers, str):
         return numbers
-    affine, form = numbers
+    return _scaled(layer, norm, *numbers)
+
+
+def _behind_joined_layers(norm: ir.Node) -> tuple[_Fold, ...] | str:
+    """A fold for each of the layers whose channels are joined."""
+    join = _producer(norm)
+    if join is None or join.op_type != "Concat" or join.attributes["axis"].as_int() != 1:
+        return _NO_LAYER
+    layers = [value.producer() if value is not None else None for value in join.inputs]
+    # A MatMul's channels are its last axis.
+    if any(layer is None or not is_linear_layer(layer) or layer.op_type == "MatMul" for layer in layers):
+        return _NO_LAYER
+    if (reason := _refusal(join.outputs[0], norm)) is not None:
+        return reason
+    affine = affine_of(norm)
+    folds: list[_Fold] = []
+    taken = 0
+    for layer in layers:
+        assert layer is not None
+        if (reason := _refusal(layer.outputs[0])) is not None:
+            return reason
+        form = read_weights(layer)
+        if affine is None or form is None:
+            return "not constant"
+        part = slice(taken, taken + form.weight.shape[0] * form.weight.shape[1])
+        fold = _scaled(layer, layer, Affine(affine.scale[part], affine.shift[part]), form)
+        if isinstance(fold, str):
+            return fold
+        folds.append(fold)
+        taken = part.stop
+    return tuple(folds)
+
+
+def _scaled(layer: ir.Node, last: ir.Node, affine: Affine, form: LayerWeights) -> _Fold | str:
+    """A layer with an affine function behind it."""
     weight = form.weight * affine.scale.reshape(form.weight.shape[0], -1, 1, 1)
     bias = affine.scale * form.bias + affine.shift
-    return _finite(_Fold(layer, norm, layer, {"folded": form.stored(weight), "folded_bias": bias}), form.dtype)
+    return _finite(_Fold(layer, last, layer, {"folded": form.stored(weight), "folded_bias": bias}), form.dtype)
 
 
 def _before_layer(norm: ir.Node) -> _Fold | str:
@@ -193,6 +232,18 @@ def _finite(fold: _Fold, dtype: np.dtype[Any]) -> _Fold | str:
     return _Fold(fold.first, fold.last, fold.kept, arrays)
 
 
+def _remove(norm: ir.Node, plan: Sequence[_Fold], root: ir.Graph) -> None:
+    """Carry a plan out; the BatchNorm's output keeps its name."""
+    for fold in plan:
+        _apply(root, fold)
+    if norm.graph is not None:  # what was joined takes its place
+        joined, output = norm.inputs[0], norm.outputs[0]
+        assert joined is not None
+        output.replace_all_uses_with(joined, replace_graph_outputs=True)
+        norm.graph.remove(norm, safe=True)
+        joined.name, joined.type = output.name, output.type or joined.type
+
+
 def _apply(root: ir.Graph, fold: _Fold) -> None:
     """Put one node where two were, with the name of the one that is kept and the output of the last."""
     kept, after = fold.kept, fold.last.outputs[0]
@@ -210,4 +261,4 @@ def _apply(root: ir.Graph, fold: _Fold) -> None:
     output.name, output.shape, output.type = after.name, after.shape, after.type or fold.first.outputs[0].type
     after.replace_all_uses_with(output, replace_graph_outputs=True)
     graph.insert_after(fold.last, merged)
-    graph.remove([fold.last, fold.first], safe=True)
+    graph.remove({fold.last, fold.first}, safe=True)

@@ -196,3 +196,51 @@ def test_matrix_products(
     weights = {"w": random.standard_normal((inner, channels)).astype(np.float32)}
     feed = random.standard_normal((rows, inner)).astype(np.float32)
     check(graph_of, outputs_of, "MatMul(c, w)", weights, feed, channels, norms, random, norms_before)
+
+
+@EXAMPLES
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    widths=st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    kinds=st.lists(st.sampled_from(["Conv", "depthwise", "ConvTranspose"]), min_size=3, max_size=3),
+    biases=st.lists(st.booleans(), min_size=3, max_size=3),
+    norms=st.integers(1, 3),
+)
+def test_joined_layers(
+    graph_of: GraphOf,
+    outputs_of: OutputsOf,
+    seed: int,
+    widths: list[int],
+    kinds: list[str],
+    biases: list[bool],
+    norms: int,
+) -> None:
+    """Layers side by side whose channels a Concat joins, and BatchNorms behind it."""
+    random = np.random.default_rng(seed)
+    weights: dict[str, np.ndarray] = {}
+    lines: list[str] = []
+    channels = 0
+    for index, (width, kind, bias) in enumerate(zip(widths, kinds, biases, strict=False)):
+        width = 2 if kind == "depthwise" else width
+        shape = {"Conv": (width, 2, 1, 1), "depthwise": (2, 1, 1, 1), "ConvTranspose": (2, width, 1, 1)}[kind]
+        weights[f"w{index}"] = random.standard_normal(shape).astype(np.float32)
+        weights |= {f"k{index}": random.standard_normal(width).astype(np.float32)} if bias else {}
+        operator, groups = ("Conv", 2) if kind == "depthwise" else (kind, 1)
+        lines.append(f"l{index} = {operator}<group = {groups}>(x, w{index}{f', k{index}' if bias else ''})")
+        channels += width
+    value = "j"
+    lines.append(f"j = Concat<axis = 1>({', '.join(f'l{index}' for index in range(len(lines)))})")
+    for index in range(norms):
+        weights |= norm_weights(random, channels, f"n{index}")
+        lines.append(f"c{index} = BatchNormalization({value}, {', '.join(f'n{index}{name}' for name in 'gbmv')})")
+        value = f"c{index}"
+    model = graph_of(f"net (float[2, 2, 3, 3] x) => (float[N, C, H, W] {value}) {{ {' '.join(lines)} }}", **weights)
+    feed = random.standard_normal((2, 2, 3, 3)).astype(np.float32)
+    expected = outputs_of(model, x=feed)[value]
+
+    assert fold_batch_norm(model).counts == {"folded": norms}
+
+    assert "BatchNormalization" not in {node.op_type for node in model.graph}
+    found = outputs_of(model, x=feed)[value]
+    np.testing.assert_allclose(found, expected, atol=RELATIVE * max(1.0, float(np.abs(expected).max())))
+    assert not fold_batch_norm(model).modified

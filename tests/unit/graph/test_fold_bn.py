@@ -100,6 +100,65 @@ def test_a_chain_of_batch_norms_folds_into_one_layer(graph_of: GraphOf, outputs_
     np.testing.assert_allclose(outputs_of(model, x=PICTURE)["y"], before["y"], atol=SAME)
 
 
+JOINED = """net (float[2, 3, 5, 5] x) => (float[2, 4, 3, 3] y) {
+    [first] c = Conv(x, w1)
+    [second] d = Conv(x, w2, k2)
+    j = Concat<axis = 1>(c, d)
+    n = BatchNormalization(j, g, b, m, v)
+    y = Relu(n)
+}"""
+
+
+def test_layers_whose_channels_are_joined_each_take_their_part(graph_of: GraphOf, outputs_of: OutputsOf) -> None:
+    model = graph_of(JOINED, w1=KERNEL[:1], w2=KERNEL[1:], k2=array(3), **norm_weights(0))
+    before = outputs_of(model, x=PICTURE)
+
+    assert fold_batch_norm(model).counts == {"folded": 1}
+
+    assert [node.op_type for node in model.graph] == ["Conv", "Conv", "Concat", "Relu"]
+    assert [node.name for node in model.graph][:2] == ["first", "second"]
+    np.testing.assert_allclose(outputs_of(model, x=PICTURE)["y"], before["y"], atol=SAME)
+    assert fold_batch_norm(model).counts == {}
+
+
+def test_a_batch_norm_of_joined_layers_may_be_the_output(graph_of: GraphOf, outputs_of: OutputsOf) -> None:
+    text = JOINED.replace("n = Batch", "y = Batch").replace("    y = Relu(n)\n", "")
+    model = graph_of(text, w1=KERNEL[:1], w2=KERNEL[1:], k2=array(3), **norm_weights(0))
+    before = outputs_of(model, x=PICTURE)
+
+    fold_batch_norm(model)
+
+    np.testing.assert_allclose(outputs_of(model, x=PICTURE)["y"], before["y"], atol=SAME)
+
+
+@pytest.mark.parametrize(
+    ("joined", "reason"),
+    [
+        ("r = Relu(d) j = Concat<axis = 1>(c, r)", "other producer"),
+        ("r = Relu(d) z = Sub(r, r) e = Add(d, z) j = Concat<axis = 1>(c, e)", "other producer"),
+        ("j = Concat<axis = 1>(c, d) also = Relu(d)", "two consumers"),
+        ("j = Concat<axis = 1>(c, d) also = Relu(j)", "two consumers"),
+        ("j = Concat<axis = 2>(i, d) also = Relu(x)", "other producer"),
+    ],
+)
+def test_joined_layers_of_which_one_cannot_stay_as_they_are(graph_of: GraphOf, joined: str, reason: str) -> None:
+    model = graph_of(
+        f"""net (float[2, 3, 5, 5] x) => (float[N, 4, H, W] y, float[A, B, C, D] also) {{
+            c = Conv(x, w1)
+            i = Conv(x, w)
+            d = Conv(x, {"w" if "axis = 2" in joined else "w2"})
+            {joined if "also" in joined else joined + " also = Relu(x)"}
+            y = BatchNormalization(j, g, b, m, v)
+        }}""",
+        w=KERNEL,
+        w1=KERNEL[:1],
+        w2=KERNEL[1:],
+        **norm_weights(0),
+    )
+
+    assert fold_batch_norm(model).counts == {reason: 1}
+
+
 def test_layers_that_share_weights_each_get_their_own(graph_of: GraphOf, outputs_of: OutputsOf) -> None:
     model = graph_of(
         """net (float[2, 3, 5, 5] x) => (float[2, 4, 3, 3] p, float[2, 4, 3, 3] q, float[2, 4, 3, 3] plain) {
