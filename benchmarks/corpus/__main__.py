@@ -78,7 +78,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--also", default="", help="further networks of timm, with commas between: timm:NAME,...")
     parser.add_argument("--again", action="store_true", help="those too that have converted")
     parser.add_argument("--timeout", type=float, default=2400, help="seconds that a network may take")
-    parser.add_argument("--memory", type=float, default=17, help="GiB that a network may take: VGG-19 has 13")
+    parser.add_argument("--memory", type=float, default=17, help="GiB that a network may take; VGG-19: 13")
     parser.add_argument("--check", action="store_true", help=f"only see whether {_PAGE} is what {_RESULTS} gives")
     options = parser.parse_args()
     options.only = options.only.split("+")
