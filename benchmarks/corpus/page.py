@@ -28,8 +28,8 @@ output over that of the difference to it, of the worst output, in dB. Bars: fold
 INT8 {int8:.0f}. Each network was calibrated on {calibration} synthetic pictures (a detector: of coco128) and compared
 on {evaluation} others, of the size in the table: 128 where a network takes any size, to save hours.
 
-- **BN**: BatchNorms folded, and behind a slash those that no layer could take (what a Concat joins is read elsewhere, say).
-  Foldable ones left over, in all networks together: **{foldable}**.
+- **BN**: BatchNorms folded, and behind a slash those that no layer could take (what a Concat joins is read
+  elsewhere too, say). Foldable ones left over, in all networks together: **{foldable}**.
 - **in INT8**: part of the multiply-accumulates. Where all of them together miss the bar, `--precision auto` leaves the
   layers out that disturb the output most; the note says how many.
 - **TensorRT-RTX**: whether NVIDIA's parser and compiler take both, the FP16 and the INT8 network ({compiler}).
