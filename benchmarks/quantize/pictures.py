@@ -45,12 +45,13 @@ def split_imagenet(data: Path, work: Path, first: int = 0) -> Split:
     paths = tuple(sorted((data / "images" / "imagenet-samples").glob("*.jpg")))
     if len(paths) != 1000:
         raise SystemExit(f"{data}: 1000 pictures are wanted in images/imagenet-samples, {len(paths)} are there")
+    calibrating = paths[first % 5 :: 5]
     calibration, truth = work / "imagenet-calibration.csv", work / "imagenet-judged.csv"
     judged = [(path, label) for label, path in enumerate(paths) if label % 5 != first % 5]
-    _write_csv(calibration, ("path",), [(path.resolve(),) for path in paths[first % 5 :: 5]])
+    _write_csv(calibration, ("path",), [(path.resolve(),) for path in calibrating])
     _write_csv(truth, ("path", "label"), [(path.resolve(), label) for path, label in judged])
     return Split(
-        calibration=paths[first % 5 :: 5],
+        calibration=calibrating,
         judged=tuple(path for path, _ in judged),
         labels=tuple(label for _, label in judged),
         calibration_source=calibration,

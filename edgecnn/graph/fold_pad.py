@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from edgecnn.graph.layer_weights import attribute_ints, for_each_axis
 from edgecnn.graph.model import PassResult, constant
+from edgecnn.graph.operators import clip_bounds
 
 
 def fold_pad(model: ir.Model) -> PassResult:
@@ -122,5 +123,5 @@ def _never_negative(value: ir.Value | None) -> bool:
     node = value.producer() if value is not None else None
     if node is None or node.domain != "":
         return False
-    floor = constant(node.inputs[1]) if node.op_type == "Clip" and len(node.inputs) > 1 else None
-    return node.op_type in ("Relu", "Sigmoid") or (floor is not None and bool(floor >= 0))
+    floor = clip_bounds(node)[0] if node.op_type == "Clip" else None
+    return node.op_type in ("Relu", "Sigmoid") or (floor is not None and floor >= 0)

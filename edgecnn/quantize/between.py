@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from edgecnn.graph.model import constant
-from edgecnn.quantize.elementwise import clip_bounds
+from edgecnn.graph.operators import clip_bounds
 from edgecnn.quantize.schemes import Scheme
 
 _MATRIX_PRODUCTS = ("Gemm", "MatMul")

@@ -11,7 +11,8 @@ import onnx_ir as ir
 from edgecnn.graph.fold_pad import conv_pads
 from edgecnn.graph.layer_weights import biased_layer, replace_weights
 from edgecnn.graph.model import add_initializer
-from edgecnn.quantize.elementwise import append_elementwise, channel_count, clip_bounds, is_elementwise
+from edgecnn.graph.operators import clip_bounds
+from edgecnn.quantize.elementwise import append_elementwise, channel_count, is_elementwise
 from edgecnn.quantize.place import Placement
 from edgecnn.quantize.ranges import Range
 

@@ -11,7 +11,8 @@ import onnx_ir as ir
 
 from edgecnn.graph.layer_weights import LayerWeights, read_weights
 from edgecnn.graph.model import constant
-from edgecnn.quantize.elementwise import channel_count, clip_bounds, is_channel_concat, is_elementwise, rank
+from edgecnn.graph.operators import clip_bounds, is_channel_concat, rank
+from edgecnn.quantize.elementwise import channel_count, is_elementwise
 from edgecnn.quantize.movement import gather, is_movement, move, spread
 
 # f(s x) = s f(x) for s > 0, channel by channel.

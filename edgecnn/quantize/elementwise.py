@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from edgecnn.graph.layer_weights import Float64
 from edgecnn.graph.model import add_initializer, constant
+from edgecnn.graph.operators import rank
 
 # Elementwise, so that compilers join a multiplication behind them to the same kernel.
 _ELEMENTWISE = frozenset(
@@ -36,17 +37,6 @@ def is_elementwise(node: ir.Node | None) -> bool:
     return len(computed) == 1 or (bool(computed) and node.op_type == "Mul")
 
 
-def clip_bounds(clip: ir.Node) -> tuple[float | None, float | None]:
-    """Floor and ceiling of a Clip; None where there is none, or it is computed at run time."""
-    low, high = (constant(value) for value in (*clip.inputs[1:3], None, None)[:2])
-    return None if low is None else float(low), None if high is None else float(high)
-
-
-def is_channel_concat(node: ir.Node) -> bool:
-    """Whether a node puts values together along their channels."""
-    return node.op_type == "Concat" and node.attributes["axis"].as_int() in (1, 1 - rank(node.outputs[0]))
-
-
 def append_elementwise(graph: ir.Graph, value: ir.Value, operator: str, numbers: Float64, suffix: str) -> ir.Value:
     """Let all that reads a value read it with a number for each channel added, or multiplied by it: the new value."""
     producer, shape, users = value.producer(), value.shape, tuple(value.uses())
@@ -60,11 +50,6 @@ def append_elementwise(graph: ir.Graph, value: ir.Value, operator: str, numbers:
         user.replace_input_with(position, node.outputs[0])
     graph.insert_after(producer, node)
     return node.outputs[0]
-
-
-def rank(value: ir.Value) -> int:
-    """How many axes a value has; 0 where that is not known."""
-    return 0 if value.shape is None else len(value.shape)
 
 
 def channel_count(value: ir.Value) -> int:

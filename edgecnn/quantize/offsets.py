@@ -11,8 +11,9 @@ from edgecnn.core.tensors import Arrays
 from edgecnn.graph.fold_pad import conv_pads
 from edgecnn.graph.layer_weights import Float64, LayerWeights, biased_layer, replace_weights
 from edgecnn.graph.model import constant
+from edgecnn.graph.operators import is_channel_concat
 from edgecnn.quantize.calibrate import run_observed
-from edgecnn.quantize.elementwise import append_elementwise, channel_count, is_channel_concat, is_elementwise
+from edgecnn.quantize.elementwise import append_elementwise, channel_count, is_elementwise
 
 # f(x + c) = f(x) + c for a constant c in each channel.
 _PASSES = frozenset({"GlobalAveragePool", "GlobalMaxPool", "Identity", "MaxPool"})

@@ -30,7 +30,9 @@ def operators(model: Any) -> list[str]:
     return [node.op_type for node in model.graph]
 
 
-# What is in the graph after which pads, of a picture (1, 4, 7, 6) or a signal (1, 4, 7), and the convolution's padding.
+ONE_AROUND = pads(0, 0, 1, 1, 0, 0, 1, 1)
+LOWEST = np.float32(-np.inf)
+# What is in the graph, of a picture (1, 4, 7, 6) or a signal (1, 4, 7), and how the layer behind the pads then pads.
 FOLDED: dict[str, tuple[str, dict[str, np.ndarray], list[int]]] = {
     "as TensorFlow pads for a stride of 2": (
         "p = Pad(x, a) y = Conv<strides = [2, 2]>(p, w)",
@@ -68,34 +70,6 @@ FOLDED: dict[str, tuple[str, dict[str, np.ndarray], list[int]]] = {
         [2, 0, 0, 2],
     ),
     "of one axis": ("p = Pad(x, a) y = Conv(p, w)", {"a": pads(0, 0, 2, 0, 0, 1), "w": W[..., 0]}, [2, 1]),
-}
-
-
-@pytest.mark.parametrize("opset", [11, 13, 18])
-@pytest.mark.parametrize("case", FOLDED)
-def test_a_pad_goes_into_the_convolution(graph_of: GraphOf, outputs_of: OutputsOf, case: str, opset: int) -> None:
-    body, arrays, expected_pads = FOLDED[case]
-    feed = X if arrays["w"].ndim == 4 else X[..., 0]
-    sizes, unknown = (", ".join(map(str, names)) for names in (feed.shape, "NCHW"[: feed.ndim]))
-    model = graph_of(f"net (float[{sizes}] x) => (float[{unknown}] y) {{ {body} }}", opset, **arrays)
-    expected = outputs_of(model, x=feed)["y"]
-    count = operators(model).count("Pad")
-
-    result = fold_pad(model)
-
-    (node,) = model.graph
-    assert node.op_type == "Conv"
-    assert result.modified
-    assert result.counts["pads folded"] == count
-    assert list(node.attributes["pads"].as_ints()) == expected_pads
-    np.testing.assert_allclose(outputs_of(model, x=feed)["y"], expected, atol=ROUNDING)
-    unchanged(model)
-
-
-ONE_AROUND = pads(0, 0, 1, 1, 0, 0, 1, 1)
-LOWEST = np.float32(-np.inf)
-# What pools whatever Pad, and the pool's padding then.
-POOLED: dict[str, tuple[str, dict[str, np.ndarray], list[int]]] = {
     "as TensorFlow pads a maximum": (
         "p = Pad(x, a, lowest) y = MaxPool<kernel_shape = [3, 3], strides = [2, 2]>(p)",
         {"a": pads(0, 0, 0, 0, 0, 0, 1, 1), "lowest": LOWEST},
@@ -129,17 +103,24 @@ POOLED: dict[str, tuple[str, dict[str, np.ndarray], list[int]]] = {
 }
 
 
-@pytest.mark.parametrize("case", POOLED)
-def test_a_pad_goes_into_pooling(graph_of: GraphOf, outputs_of: OutputsOf, case: str) -> None:
-    body, arrays, expected_pads = POOLED[case]
-    model = graph_of(f"net (float[1, 4, 7, 6] x) => (float[N, C, H, W] y) {{ {body} }}", 13, **arrays)
-    expected = outputs_of(model, x=X)["y"]
+@pytest.mark.parametrize("opset", [11, 13, 18])
+@pytest.mark.parametrize("case", FOLDED)
+def test_a_pad_goes_into_the_layer(graph_of: GraphOf, outputs_of: OutputsOf, case: str, opset: int) -> None:
+    body, arrays, expected_pads = FOLDED[case]
+    feed = X[..., 0] if arrays["a"].size == 6 else X
+    sizes, unknown = (", ".join(map(str, names)) for names in (feed.shape, "NCHW"[: feed.ndim]))
+    model = graph_of(f"net (float[{sizes}] x) => (float[{unknown}] y) {{ {body} }}", opset, **arrays)
+    expected = outputs_of(model, x=feed)["y"]
+    count = operators(model).count("Pad")
 
-    assert fold_pad(model).counts == {"pads folded": 1}
+    result = fold_pad(model)
 
+    node = model.graph[-1]
     assert "Pad" not in operators(model)
-    assert list(list(model.graph)[-1].attributes["pads"].as_ints()) == expected_pads
-    np.testing.assert_allclose(outputs_of(model, x=X)["y"], expected, atol=ROUNDING)
+    assert result.modified
+    assert result.counts["pads folded"] == count
+    assert list(node.attributes["pads"].as_ints()) == expected_pads
+    np.testing.assert_allclose(outputs_of(model, x=feed)["y"], expected, atol=ROUNDING)
     unchanged(model)
 
 
