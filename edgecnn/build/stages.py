@@ -192,4 +192,4 @@ def onnx_output(payload: Path, parity: Parity | None, detail: dict[str, Any]) ->
 
 def onnx_stage(name: str, settings: dict[str, Any], parents: tuple[str, ...]) -> Stage:
     """A stage that makes an ONNX file from others."""
-    return Stage(name, 8, "onnx", "model.onnx", settings, parents, GRAPH_PACKAGES)
+    return Stage(name, 9, "onnx", "model.onnx", settings, parents, GRAPH_PACKAGES)
